@@ -1,0 +1,1 @@
+//! The library half of the `postern` binary, so that tests can call its commands.

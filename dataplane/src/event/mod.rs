@@ -1,0 +1,1 @@
+//! The event path: accept, claim, spool, deliver, dead letter.

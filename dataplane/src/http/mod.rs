@@ -1,0 +1,1 @@
+//! One downstream connection: strict parsing, limits, hygiene.

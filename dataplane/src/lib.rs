@@ -1,0 +1,17 @@
+//! Requests on one side, snapshots on the other.
+//!
+//! A request meets, in this order: `listener` (a socket, handed to a core), `http` (one connection,
+//! strictly parsed), `pipeline` (its whole life, top to bottom), then `upstream` (forwarded) or `event`
+//! (made durable). Only `answer` makes responses. Snapshots arrive in `snapshot` and become ready filters
+//! in `runtime`.
+
+pub mod admin;
+pub mod answer;
+pub mod event;
+pub mod http;
+pub mod listener;
+pub mod pipeline;
+pub mod runtime;
+pub mod snapshot;
+pub mod telemetry;
+pub mod upstream;

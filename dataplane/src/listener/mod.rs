@@ -1,0 +1,1 @@
+//! Sockets: one acceptor hands them to the cores evenly, under connection budgets.

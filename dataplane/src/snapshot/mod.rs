@@ -1,0 +1,1 @@
+//! Receives snapshots, verifies them, keeps the last good of every object, swaps.

@@ -1,0 +1,1 @@
+//! The upstream side: exchange, pools, balancing, breaker, retry.

@@ -1,0 +1,1 @@
+//! Gathered objects to sub-snapshots and problems; pure.

@@ -1,0 +1,1 @@
+//! Reads objects into one value; decides nothing.

@@ -1,0 +1,1 @@
+//! Follows references and checks grants; compiles nothing.

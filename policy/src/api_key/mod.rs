@@ -1,0 +1,5 @@
+//! `api_key`
+
+mod ir;
+
+pub use ir::*;

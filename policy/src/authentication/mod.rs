@@ -1,0 +1,5 @@
+//! `authentication`
+
+mod ir;
+
+pub use ir::*;

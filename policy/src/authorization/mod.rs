@@ -1,0 +1,5 @@
+//! `authorization`
+
+mod ir;
+
+pub use ir::*;

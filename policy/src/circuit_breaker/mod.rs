@@ -1,0 +1,5 @@
+//! `circuit_breaker`
+
+mod ir;
+
+pub use ir::*;

@@ -1,0 +1,5 @@
+//! `cors`
+
+mod ir;
+
+pub use ir::*;

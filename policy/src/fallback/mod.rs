@@ -1,0 +1,5 @@
+//! `fallback`
+
+mod ir;
+
+pub use ir::*;

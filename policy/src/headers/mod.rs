@@ -1,0 +1,5 @@
+//! `headers`
+
+mod ir;
+
+pub use ir::*;

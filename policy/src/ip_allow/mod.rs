@@ -1,0 +1,5 @@
+//! `ip_allow`
+
+mod ir;
+
+pub use ir::*;

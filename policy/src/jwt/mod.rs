@@ -1,0 +1,5 @@
+//! `jwt`
+
+mod ir;
+
+pub use ir::*;

@@ -1,0 +1,34 @@
+//! What users declare, and how it decides.
+//!
+//! One folder per policy. Each holds the policy's three shapes and what joins them: `spec` (what a user
+//! writes), `ir` (what travels to the dataplane), the decider (what answers a request), and `compile`
+//! (spec to IR, or all problems). This crate is pure: it never awaits, opens a file, logs, or reads a
+//! clock or the environment. Whatever a decision needs is an argument.
+//!
+//! The feature `crd` adds the user's side (`spec`, `compile`); the dataplane is built without it.
+
+pub mod attach;
+pub mod mode;
+pub mod names;
+pub mod problem;
+pub mod refusal;
+pub mod request;
+pub mod secret;
+pub mod snapshot;
+pub mod stage;
+
+pub mod api_key;
+pub mod authentication;
+pub mod authorization;
+pub mod circuit_breaker;
+pub mod cors;
+pub mod fallback;
+pub mod headers;
+pub mod ip_allow;
+pub mod jwt;
+pub mod rate_limit;
+pub mod retry;
+pub mod route;
+pub mod tenant;
+pub mod upstream;
+pub mod webhook_source;

@@ -1,0 +1,77 @@
+//! Limits as they travel.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::mode::Mode;
+use crate::names::ObjectRef;
+
+/// Whose requests one bucket counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub enum Per {
+    /// All requests of the tenant that the policy's target receives.
+    Tenant,
+    /// Each caller for itself; callers of an open rule are told apart by address.
+    Caller,
+}
+
+/// At most `requests` in `window_ms`, with `burst` at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitIr {
+    /// The limit's name, in headers and logs.
+    pub name: Arc<str>,
+    /// Whose requests are counted together.
+    pub per: Per,
+    /// How many requests a window earns.
+    pub requests: NonZeroU32,
+    /// The window in milliseconds; never 0.
+    pub window_ms: u64,
+    /// How many requests may come at once.
+    pub burst: NonZeroU32,
+}
+
+/// What a policy limits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TargetIr {
+    /// Everything of the tenant.
+    Tenant,
+    /// One Route, or one rule of it.
+    Route {
+        /// The Route.
+        route: ObjectRef,
+        /// The rule's name.
+        rule: Option<Arc<str>>,
+    },
+    /// One WebhookSource.
+    WebhookSource(ObjectRef),
+}
+
+/// When the shared count cannot be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub enum WhenUnavailable {
+    /// This replica's share of the limit.
+    LocalShare,
+    /// Let through.
+    Allow,
+    /// Refuse.
+    Refuse,
+}
+
+/// All limits of one RateLimitPolicy, or of the tenant's ceilings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RateLimitIr {
+    /// The object that says so; part of every key, so that policies never share a bucket.
+    pub object: ObjectRef,
+    /// What it limits; never empty.
+    pub targets: Vec<TargetIr>,
+    /// The limits; the strictest decides.
+    pub limits: Vec<LimitIr>,
+    /// When the shared count is away.
+    pub when_unavailable: WhenUnavailable,
+    /// Whether it enforces.
+    pub mode: Mode,
+}

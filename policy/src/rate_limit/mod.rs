@@ -1,0 +1,5 @@
+//! `rate_limit`
+
+mod ir;
+
+pub use ir::*;

@@ -1,0 +1,5 @@
+//! `retry`
+
+mod ir;
+
+pub use ir::*;

@@ -1,0 +1,121 @@
+//! Routes as they travel.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::attach::Attached;
+use crate::authentication::AuthenticationIr;
+use crate::authorization::AuthorizationIr;
+use crate::circuit_breaker::CircuitBreakerIr;
+use crate::cors::CorsIr;
+use crate::fallback::FallbackIr;
+use crate::headers::SecurityHeadersIr;
+use crate::ip_allow::IpAllowIr;
+use crate::names::Hostname;
+use crate::retry::RetryIr;
+use crate::upstream::UpstreamKey;
+
+/// A condition on the path (Gateway API `path.type`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PathMatchIr {
+    /// The whole path.
+    Exact(Arc<str>),
+    /// The path, or what continues it after a `/`. Without a slash at its end, except for `/` itself.
+    Prefix(Arc<str>),
+    /// A regular expression for the whole path.
+    Regex(Arc<str>),
+}
+
+/// A condition on a value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ValueMatchIr {
+    /// Exactly this.
+    Exact(Arc<str>),
+    /// A regular expression for the whole value.
+    Regex(Arc<str>),
+}
+
+/// A condition on a header field or a query parameter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedMatchIr {
+    /// The header field (lower case) or the query parameter.
+    pub name: Arc<str>,
+    /// What its value must be.
+    pub value: ValueMatchIr,
+}
+
+/// One match of a rule: all of its conditions must hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MatchIr {
+    /// On the path.
+    pub path: PathMatchIr,
+    /// One of these methods; empty means any.
+    pub methods: Vec<Arc<str>>,
+    /// On header fields; all of them.
+    pub headers: Vec<NamedMatchIr>,
+    /// On query parameters; all of them.
+    pub query: Vec<NamedMatchIr>,
+}
+
+/// An upstream with its share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackendIr {
+    /// Which.
+    pub upstream: UpstreamKey,
+    /// Its share among the rule's backends; 0 gets nothing.
+    pub weight: u32,
+}
+
+/// How long a request may take.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeoutsIr {
+    /// For the whole request with all attempts, in milliseconds; 0 means no limit.
+    pub request_ms: u64,
+    /// For one attempt until the response head, in milliseconds; 0 means no limit of its own.
+    pub backend_request_ms: u64,
+}
+
+/// One rule of a route, with every setting that applies to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleIr {
+    /// Its name; rules without one are called `rule-<index>`.
+    pub name: Arc<str>,
+    /// What it takes; one of them must hold. Never empty.
+    pub matches: Vec<MatchIr>,
+    /// Fields of security blocks that could not be compiled. Not empty: the rule refuses every request.
+    pub broken_security: Vec<Arc<str>>,
+    /// Addresses that may call.
+    pub addresses: Option<Attached<IpAllowIr>>,
+    /// Cross-origin requests.
+    pub cors: Option<Attached<CorsIr>>,
+    /// Who may call.
+    pub authentication: Attached<AuthenticationIr>,
+    /// What callers may do.
+    pub authorization: Option<Attached<AuthorizationIr>>,
+    /// Header fields for answers.
+    pub security_headers: Option<Attached<SecurityHeadersIr>>,
+    /// Deadlines.
+    pub timeouts: TimeoutsIr,
+    /// Retries.
+    pub retry: Option<Attached<RetryIr>>,
+    /// The breaker of each of its upstreams.
+    pub circuit_breaker: Option<Attached<CircuitBreakerIr>>,
+    /// The answer when the upstream has none.
+    pub fallback: Option<Attached<FallbackIr>>,
+    /// The largest request body in bytes, the tenant's ceiling included.
+    pub max_body_size: u64,
+    /// Where it goes; weights add up to more than 0, or the rule answers `no_endpoint`.
+    pub backends: Vec<BackendIr>,
+}
+
+/// A Route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteIr {
+    /// Its hosts, all of them the tenant's. Never empty.
+    pub hostnames: Vec<Hostname>,
+    /// When it was created, in seconds since the epoch: of two equal matches the older one wins.
+    pub created_secs: i64,
+    /// Its rules.
+    pub rules: Vec<RuleIr>,
+}

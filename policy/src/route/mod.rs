@@ -1,0 +1,5 @@
+//! `route`
+
+mod ir;
+
+pub use ir::*;

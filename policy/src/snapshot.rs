@@ -1,0 +1,151 @@
+//! The sum of all IRs: one sub-snapshot a tenant, one blob an object.
+//!
+//! Blobs are MessagePack with field names, so that what one side does not know is noticed and never
+//! silently dropped: a dataplane that cannot read an object's blob treats that object as broken, and all
+//! others go live.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::names::{Hostname, ObjectRef, TenantName};
+use crate::rate_limit::RateLimitIr;
+use crate::route::RouteIr;
+use crate::tenant::TenantIr;
+use crate::upstream::ServiceEndpoints;
+use crate::webhook_source::WebhookSourceIr;
+
+/// The IR that this build writes and reads.
+pub const IR_VERSION: u32 = 1;
+
+/// Orders the sub-snapshots of a tenant: when the publisher took its lease, and the publisher's counter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Revision {
+    /// When its publisher began, in milliseconds since the epoch.
+    pub term: u64,
+    /// That publisher's counter.
+    pub n: u64,
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.term, self.n)
+    }
+}
+
+/// SHA-256 of what a sub-snapshot says, without its revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ContentHash(pub [u8; 32]);
+
+/// One encoded IR.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Blob(Arc<[u8]>);
+
+impl fmt::Debug for Blob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Blob({} bytes)", self.0.len())
+    }
+}
+
+/// Why a blob could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobError {
+    /// Writing failed.
+    #[error("could not encode the IR")]
+    Encode(#[from] rmp_serde::encode::Error),
+    /// Reading failed: another version wrote it, or it is damaged.
+    #[error("could not decode the IR")]
+    Decode(#[from] rmp_serde::decode::Error),
+}
+
+impl Blob {
+    /// Encodes an IR with its field names.
+    ///
+    /// # Errors
+    /// [`BlobError::Encode`]
+    pub fn encode<T: Serialize>(ir: &T) -> Result<Self, BlobError> {
+        Ok(Self(rmp_serde::to_vec_named(ir)?.into()))
+    }
+
+    /// Decodes it.
+    ///
+    /// # Errors
+    /// [`BlobError::Decode`]
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, BlobError> {
+        Ok(rmp_serde::from_slice(&self.0)?)
+    }
+
+    /// The encoded bytes, for hashing.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// What a namespaced object compiles to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ObjectIr {
+    /// A Route.
+    Route(RouteIr),
+    /// A WebhookSource.
+    WebhookSource(Box<WebhookSourceIr>),
+}
+
+/// Hosts and path prefixes that a broken object names: without a last good they answer 503
+/// `not_programmed` rather than 404, or worse, another rule's answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Footprint {
+    /// Hosts; those that could be read.
+    pub hostnames: Vec<Hostname>,
+    /// Path prefixes; empty means all paths.
+    pub paths: Vec<Arc<str>>,
+}
+
+/// An object's state in a sub-snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ObjectState {
+    /// Compiled; the blob decodes to an [`ObjectIr`].
+    Compiled(Blob),
+    /// Could not be compiled: the dataplane keeps the last good it has.
+    Broken(Footprint),
+}
+
+/// One object of a tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectEntry {
+    /// Which.
+    pub object: ObjectRef,
+    /// Its UID: an object that was deleted and made anew is another one, with no last good.
+    pub uid: Arc<str>,
+    /// What became of it.
+    pub state: ObjectState,
+}
+
+/// All of one tenant, swapped as one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TenantSnapshot {
+    /// Whose.
+    pub tenant: TenantName,
+    /// Its place in time.
+    pub revision: Revision,
+    /// What it says, as a hash.
+    pub hash: ContentHash,
+    /// The tenant itself: a [`TenantIr`]; always the current one.
+    pub base: TenantIr,
+    /// The limits that target it or its objects; always the current ones.
+    pub rate_limits: Vec<RateLimitIr>,
+    /// Its Routes and WebhookSources.
+    pub objects: Vec<ObjectEntry>,
+}
+
+/// A complete set: what is not in it is gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Every tenant.
+    pub tenants: Vec<Arc<TenantSnapshot>>,
+    /// The endpoints of every Service port that a tenant names.
+    pub endpoints: Vec<ServiceEndpoints>,
+}

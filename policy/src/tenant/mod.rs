@@ -1,0 +1,5 @@
+//! `tenant`
+
+mod ir;
+
+pub use ir::*;

@@ -1,0 +1,5 @@
+//! `upstream`
+
+mod ir;
+
+pub use ir::*;

@@ -1,0 +1,5 @@
+//! `webhook_source`
+
+mod ir;
+
+pub use ir::*;
