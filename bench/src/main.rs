@@ -1,1 +1,3 @@
+//! Load generators and origins.
+
 fn main() {}

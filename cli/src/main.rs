@@ -1,1 +1,3 @@
+//! The `postern` binary.
+
 fn main() {}

@@ -1,5 +1,13 @@
-//! `route`
+//! `Route`: which requests go where, and under which policies.
+//!
+//! - Attaches to: the hostnames of its tenant.
+//! - Runs at: matching, before every filter of [`crate::stage::Filter`].
+//! - Says no with: 404 `unknown_host` or `no_route`, 405 `method_not_allowed`, 503 `not_programmed`.
+//! - When it cannot decide: a Route that could not be compiled keeps its last good; without one its hosts
+//!   and paths answer 503 `not_programmed`.
 
 mod ir;
+pub mod matcher;
 
 pub use ir::*;
+pub use matcher::{MatchError, Matcher, Outcome, Place};
