@@ -94,7 +94,7 @@ pub enum ObjectIr {
     WebhookSource(Box<WebhookSourceIr>),
 }
 
-/// Hosts and path prefixes that a broken object names: without a last good they answer 503
+/// Hosts and path prefixes that an object names: when it is broken and has no last good they answer 503
 /// `not_programmed` rather than 404, or worse, another rule's answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Footprint {
@@ -110,7 +110,7 @@ pub enum ObjectState {
     /// Compiled; the blob decodes to an [`ObjectIr`].
     Compiled(Blob),
     /// Could not be compiled: the dataplane keeps the last good it has.
-    Broken(Footprint),
+    Broken,
 }
 
 /// One object of a tenant.
@@ -120,6 +120,8 @@ pub struct ObjectEntry {
     pub object: ObjectRef,
     /// Its UID: an object that was deleted and made anew is another one, with no last good.
     pub uid: Arc<str>,
+    /// Where it would answer; needed when it is broken here, or cannot be read there.
+    pub footprint: Footprint,
     /// What became of it.
     pub state: ObjectState,
 }
