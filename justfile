@@ -1,0 +1,50 @@
+# Everything that is done with this repository. `./dev` gets `just` when it is missing.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+set positional-arguments
+
+tools := env("XDG_CACHE_HOME", env("HOME") / ".cache") / "postern/tools"
+cargo_deny_version := "0.20.2"
+
+# Lists the recipes.
+default:
+    @just --list --unsorted
+
+# Everything that must hold: format, lints, directions, licences, every test. What CI runs.
+test: fmt-check lint check-each deny test-all
+    @echo "test: everything holds"
+
+# The tests alone.
+test-all *ARGS:
+    cargo test --locked --workspace "$@"
+
+# Formats the code.
+fmt:
+    cargo fmt --all
+
+# Fails when the code is not formatted.
+fmt-check:
+    cargo fmt --all --check
+
+# Clippy, with every warning an error.
+lint:
+    cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+
+# Builds each crate alone and proves who may depend on whom.
+check-each:
+    .ci/check-each
+
+# Bans, licences and sources of every dependency. Needs no network once the crates are here.
+deny: _cargo-deny
+    PATH="{{tools}}/cargo-deny-{{cargo_deny_version}}/bin:$PATH" cargo deny --locked check bans licenses sources
+
+# Known vulnerabilities; fetches the advisory database.
+audit: _cargo-deny
+    PATH="{{tools}}/cargo-deny-{{cargo_deny_version}}/bin:$PATH" cargo deny --locked check advisories
+
+# Builds cargo-deny once, into the cache, unless the wanted one is on PATH.
+_cargo-deny:
+    @[ "$(cargo deny --version 2>/dev/null)" = "cargo-deny {{cargo_deny_version}}" ] \
+      || [ -x "{{tools}}/cargo-deny-{{cargo_deny_version}}/bin/cargo-deny" ] \
+      || { echo "deny: building cargo-deny {{cargo_deny_version}} once (4 minutes on 2 cores)"; \
+           cargo install --quiet --locked --root "{{tools}}/cargo-deny-{{cargo_deny_version}}" "cargo-deny@{{cargo_deny_version}}"; }
