@@ -48,3 +48,8 @@ _cargo-deny:
       || [ -x "{{tools}}/cargo-deny-{{cargo_deny_version}}/bin/cargo-deny" ] \
       || { echo "deny: building cargo-deny {{cargo_deny_version}} once (4 minutes on 2 cores)"; \
            cargo install --quiet --locked --root "{{tools}}/cargo-deny-{{cargo_deny_version}}" "cargo-deny@{{cargo_deny_version}}"; }
+
+# The side-by-side benchmarks; about 12 minutes. `./dev bench --rounds 1 --seconds 2` for a look.
+bench *ARGS:
+    cargo build --quiet --release --locked -p cli -p bench
+    taskset -c "${LOAD_CORE:-1}" target/release/bench run --peers "$(bench/fetch-peers)" "$@"
