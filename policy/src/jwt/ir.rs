@@ -56,6 +56,7 @@ pub struct JwtKeyIr {
 
 /// How a claim's value becomes roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 pub enum RolesFormat {
     /// A list of strings, or one string that is one role.
     List,

@@ -1,5 +1,9 @@
 //! `retry`
 
 mod ir;
+#[cfg(feature = "crd")]
+mod spec;
 
 pub use ir::*;
+#[cfg(feature = "crd")]
+pub use spec::*;

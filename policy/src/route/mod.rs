@@ -8,6 +8,10 @@
 
 mod ir;
 pub mod matcher;
+#[cfg(feature = "crd")]
+mod spec;
 
 pub use ir::*;
 pub use matcher::{MatchError, Matcher, Outcome, Place};
+#[cfg(feature = "crd")]
+pub use spec::*;
