@@ -25,6 +25,76 @@ pub enum Algorithm {
     EdDSA,
 }
 
+/// What a key must be to check an algorithm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// A shared secret.
+    Hmac,
+    /// An RSA key.
+    Rsa,
+    /// A point on P-256.
+    P256,
+    /// A point on P-384.
+    P384,
+    /// An Ed25519 key.
+    Ed25519,
+}
+
+impl Algorithm {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::HS256,
+        Self::HS384,
+        Self::HS512,
+        Self::RS256,
+        Self::RS384,
+        Self::RS512,
+        Self::PS256,
+        Self::PS384,
+        Self::PS512,
+        Self::ES256,
+        Self::ES384,
+        Self::EdDSA,
+    ];
+
+    /// The registered name, as `alg` says it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HS256 => "HS256",
+            Self::HS384 => "HS384",
+            Self::HS512 => "HS512",
+            Self::RS256 => "RS256",
+            Self::RS384 => "RS384",
+            Self::RS512 => "RS512",
+            Self::PS256 => "PS256",
+            Self::PS384 => "PS384",
+            Self::PS512 => "PS512",
+            Self::ES256 => "ES256",
+            Self::ES384 => "ES384",
+            Self::EdDSA => "EdDSA",
+        }
+    }
+
+    /// The algorithm of that name; names are case-sensitive (RFC 7515, 4.1.1).
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+    }
+
+    /// What a key must be to check it.
+    #[must_use]
+    pub const fn family(self) -> Family {
+        match self {
+            Self::HS256 | Self::HS384 | Self::HS512 => Family::Hmac,
+            Self::RS256 | Self::RS384 | Self::RS512 | Self::PS256 | Self::PS384 | Self::PS512 => Family::Rsa,
+            Self::ES256 => Family::P256,
+            Self::ES384 => Family::P384,
+            Self::EdDSA => Family::Ed25519,
+        }
+    }
+}
+
 /// The material of one key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KeyMaterial {
@@ -41,6 +111,23 @@ pub enum KeyMaterial {
     Ed25519(Vec<u8>),
     /// A shared secret.
     Hmac(Secret),
+}
+
+impl KeyMaterial {
+    /// What the key is; `None` for bytes that are no key of their kind.
+    #[must_use]
+    pub fn family(&self) -> Option<Family> {
+        match self {
+            Self::Rsa { n, e } => (!n.is_empty() && !e.is_empty()).then_some(Family::Rsa),
+            Self::Ec(point) => match (point.first(), point.len()) {
+                (Some(0x04), 65) => Some(Family::P256),
+                (Some(0x04), 97) => Some(Family::P384),
+                (Some(_), _) | (None, _) => None,
+            },
+            Self::Ed25519(bytes) => (bytes.len() == 32).then_some(Family::Ed25519),
+            Self::Hmac(secret) => (!secret.reveal().is_empty()).then_some(Family::Hmac),
+        }
+    }
 }
 
 /// One key, bound to the algorithms it may check: a token cannot choose.
