@@ -53,3 +53,9 @@ _cargo-deny:
 bench *ARGS:
     cargo build --quiet --release --locked -p cli -p bench
     taskset -c "${LOAD_CORE:-1}" target/release/bench run --peers "$(bench/fetch-peers)" "$@"
+
+# Builds the binary and tells a story with it: `./dev demo`, or `./dev demo --once` to end after it.
+demo *ARGS:
+    @echo "demo: building postern (a first build takes some minutes; later ones seconds)"
+    cargo build --locked -p cli
+    target/debug/postern demo "$@"

@@ -1,1 +1,3 @@
 //! The library half of the `postern` binary, so that tests can call its commands.
+
+pub mod demo;
