@@ -1,3 +1,57 @@
 //! The library half of the `postern` binary, so that tests can call its commands.
+//!
+//! One file a command: each has `Args` (what is written after its name) and `run`. A command answers with
+//! an exit code: 0 done, 1 the input is at fault, 2 the call is (as clap has it) or the machine.
 
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub mod crds;
 pub mod demo;
+pub mod out;
+
+/// A gateway for webhooks and multi-tenant APIs.
+#[derive(Debug, Parser)]
+#[command(name = "postern", version, arg_required_else_help = true, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Writes the CustomResourceDefinitions of the four kinds.
+    #[command(hide = true)]
+    Crds(crds::Args),
+    /// Prints a completion script for a shell.
+    #[command(after_help = "Example:\n  postern completions bash > /etc/bash_completion.d/postern")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Reads the arguments of the process and does what they say.
+#[must_use]
+pub fn run() -> ExitCode {
+    match Cli::parse().command {
+        Command::Crds(args) => crds::run(&args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "postern", &mut std::io::stdout().lock());
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -85,7 +85,7 @@ pub struct NamespacedRef {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LabelSelector {
     /// Labels with their values; never empty, so that nothing is selected by accident.
-    #[schemars(extend("minProperties" = 1, "maxProperties" = 8), inner(length(max = 63)))]
+    #[schemars(extend("minProperties" = 1, "maxProperties" = 8, "additionalProperties" = {"type": "string", "maxLength": 63}))]
     pub match_labels: BTreeMap<String, String>,
 }
 
@@ -98,7 +98,7 @@ pub struct SecretSelector {
     #[schemars(length(min = 1, max = 63))]
     pub namespace: Option<String>,
     /// Labels with their values; never empty.
-    #[schemars(extend("minProperties" = 1, "maxProperties" = 8), inner(length(max = 63)))]
+    #[schemars(extend("minProperties" = 1, "maxProperties" = 8, "additionalProperties" = {"type": "string", "maxLength": 63}))]
     pub match_labels: BTreeMap<String, String>,
 }
 
