@@ -6,11 +6,15 @@
 //!   browser keeps from the page.
 //! - When it cannot decide: it always can; a block that does not compile breaks its rule, which refuses.
 
+#[cfg(feature = "crd")]
+mod compile;
 mod ir;
 mod origins;
 #[cfg(feature = "crd")]
 mod spec;
 
+#[cfg(feature = "crd")]
+pub use compile::compile;
 pub use ir::*;
 pub use origins::Cors;
 #[cfg(feature = "crd")]

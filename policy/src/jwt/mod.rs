@@ -8,9 +8,15 @@
 
 mod cache;
 mod claims;
+#[cfg(feature = "crd")]
+mod compile;
 pub mod crypto;
+#[cfg(feature = "crd")]
+mod der;
 mod ir;
 mod json;
+#[cfg(feature = "crd")]
+mod keys;
 #[cfg(feature = "crd")]
 mod spec;
 mod token;
@@ -18,6 +24,10 @@ mod verify;
 
 pub use cache::{MAX_CACHED_TOKEN_BYTES, MAX_CACHED_TOKENS, TokenCache};
 pub use claims::claim_at;
+#[cfg(feature = "crd")]
+pub(crate) use compile::claim_path;
+#[cfg(feature = "crd")]
+pub use compile::compile;
 pub use ir::*;
 #[cfg(feature = "crd")]
 pub use spec::*;
