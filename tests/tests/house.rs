@@ -1,0 +1,104 @@
+//! What the pages promise, held against the code.
+
+#![cfg(test)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use policy::refusal::Reason;
+
+/// No source file is longer.
+const MAX_LINES: usize = 600;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn page(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|why| panic!("{path}: {why}"))
+}
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() && name != "target" && !name.starts_with('.') {
+            sources(&path, found);
+        } else if name.ends_with(".rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_reason_has_its_cause_and_its_way_out() {
+    let page = page("docs/troubleshooting.md");
+    for reason in Reason::ALL {
+        let row = format!("| `{}` | {} |", reason.word(), reason.status().as_u16());
+        let lines: Vec<&str> = page.lines().filter(|line| line.starts_with(&row)).collect();
+        assert_eq!(lines.len(), 1, "docs/troubleshooting.md must have one row that starts with {row}");
+        let cells: Vec<&str> = lines[0].split('|').map(str::trim).collect();
+        assert!(cells.len() >= 6 && !cells[3].is_empty() && !cells[4].is_empty(), "{row} lacks a cause or a way out");
+    }
+}
+
+#[test]
+fn no_page_explains_a_reason_that_does_not_exist() {
+    for line in page("docs/troubleshooting.md").lines().filter(|line| line.starts_with("| `")) {
+        let word = line.split('`').nth(1).unwrap();
+        assert!(Reason::ALL.iter().any(|reason| reason.word() == word), "{word} is no reason");
+    }
+}
+
+#[test]
+fn no_source_file_is_too_long_to_read() {
+    let mut found = Vec::new();
+    sources(&root(), &mut found);
+    assert!(found.len() > 20);
+    for path in found {
+        let lines = fs::read_to_string(&path).unwrap().lines().count();
+        assert!(lines <= MAX_LINES, "{} has {lines} lines; split it by what it does", path.display());
+    }
+}
+
+#[test]
+fn every_decision_is_numbered_once_and_says_why() {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(root().join("decisions")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        for part in ["**Context.**", "**Decision.**", "**Consequences.**"] {
+            assert!(text.contains(part), "{} lacks {part}", path.display());
+        }
+        numbers.push(path.file_name().unwrap().to_string_lossy()[..4].to_owned());
+    }
+    numbers.sort();
+    let total = numbers.len();
+    numbers.dedup();
+    assert_eq!(numbers.len(), total, "two decisions have one number");
+}
+
+#[test]
+fn the_description_of_the_admin_port_is_yaml_and_names_every_path() {
+    let text = page("docs/openapi.yaml");
+    let document: serde_json::Value = serde_yaml::from_str(&text).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    for path in
+        ["/healthz", "/readyz", "/metrics", "/snapshot", "/breakers", "/events", "/events/{id}", "/events/replay"]
+    {
+        assert!(paths.contains_key(path), "{path}");
+    }
+}
+
+#[test]
+fn every_path_that_the_first_pages_name_exists() {
+    for file in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "examples/README.md"] {
+        let text = page(file);
+        for word in text.split('`').skip(1).step_by(2) {
+            let is_path = word.contains('/') && !word.contains([' ', ':', '<']) && !word.starts_with(['/', '~']);
+            if is_path && !word.starts_with("postern.dev/") {
+                assert!(root().join(word).exists(), "{file} names {word}, which is not there");
+            }
+        }
+    }
+}
