@@ -38,6 +38,10 @@ check-each:
 deny: _cargo-deny
     PATH="{{tools}}/cargo-deny-{{cargo_deny_version}}/bin:$PATH" cargo deny --locked check bans licenses sources
 
+# Writes crds/ from the specs in policy/. The tests fail when they differ.
+crds:
+    cargo run --quiet --locked -p cli -- crds --out crds
+
 # Known vulnerabilities; fetches the advisory database.
 audit: _cargo-deny
     PATH="{{tools}}/cargo-deny-{{cargo_deny_version}}/bin:$PATH" cargo deny --locked check advisories

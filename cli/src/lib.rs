@@ -26,6 +26,9 @@ pub enum Command {
     /// Writes the CustomResourceDefinitions of the four kinds.
     #[command(hide = true)]
     Crds(crds::Args),
+    /// Starts the gateway on built-in examples and tells a story with it.
+    #[command(after_help = "Examples:\n  postern demo\n  postern demo --once")]
+    Demo(demo::Args),
     /// Prints a completion script for a shell.
     #[command(after_help = "Example:\n  postern completions bash > /etc/bash_completion.d/postern")]
     Completions {
@@ -39,6 +42,7 @@ pub enum Command {
 pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Crds(args) => crds::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "postern", &mut std::io::stdout().lock());
             ExitCode::SUCCESS

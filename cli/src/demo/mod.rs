@@ -9,16 +9,19 @@ mod token;
 mod upstreams;
 
 use std::fmt;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use client::Client;
 use gateway::Gateway;
 use upstreams::Upstreams;
 
+use crate::out;
+
 /// What the demo is told.
 #[derive(clap::Args, Debug)]
-pub struct DemoArgs {
+pub struct Args {
     /// Ends after the story instead of staying up.
     #[arg(long)]
     once: bool,
@@ -32,7 +35,7 @@ pub struct DemoArgs {
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
     /// A file, socket or process failed.
-    #[error("{step}: {source}")]
+    #[error("{step}")]
     Io {
         /// What was tried.
         step: String,
@@ -69,32 +72,34 @@ impl DemoError {
 }
 
 /// Starts everything, tells the story, and stays until it is interrupted (or ends, with `--once`).
-///
-/// # Errors
-/// When a port, file or process cannot be had, or a step of the story went wrong.
-pub fn run(args: &DemoArgs) -> Result<(), DemoError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(DemoError::io("starting the demo's own runtime"))?;
-    tokio::task::LocalSet::new().block_on(&runtime, tell(args))
+#[must_use]
+pub fn run(args: &Args) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let told = runtime
+        .map_err(DemoError::io("starting the demo's own runtime"))
+        .and_then(|runtime| tokio::task::LocalSet::new().block_on(&runtime, tell(args)));
+    match told {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error @ DemoError::Unexpected(_)) => out::failed(&error, out::FAULT),
+        Err(error) => out::failed(&error, out::TROUBLE),
+    }
 }
 
-async fn tell(args: &DemoArgs) -> Result<(), DemoError> {
+async fn tell(args: &Args) -> Result<(), DemoError> {
     let folder = manifests::folder(args.dir.as_deref())?;
     let upstreams = Upstreams::start().await?;
     manifests::write(&folder.join("manifests"), upstreams.ports())?;
-    say("Starting the gateway on the examples ...")?;
+    out::line("Starting the gateway on the examples ...");
     let mut gateway = Gateway::start(&folder)?;
     let client = Client { gateway: gateway.listen, admin: gateway.admin };
     gateway.await_ready(&client).await?;
-    say(&format!(
+    out::line(format_args!(
         "Three tenants are served on http://{}: acme, globex, and the platform with one WhatsApp callback for both.\n",
         gateway.listen
-    ))?;
+    ));
 
     let unexpected = story::tell(&client, &upstreams).await?;
-    story::where_to_look(&gateway, &folder)?;
+    story::where_to_look(&gateway, &folder);
     if unexpected > 0 {
         return Err(DemoError::Unexpected(unexpected));
     }
@@ -104,13 +109,8 @@ async fn tell(args: &DemoArgs) -> Result<(), DemoError> {
     }
     story::try_yourself(&gateway, &folder)?;
     tokio::select! {
-        _ = tokio::signal::ctrl_c() => say("\nStopping: what is in flight is finished, what is accepted stays in the store.")?,
+        _ = tokio::signal::ctrl_c() => out::line("\nStopping: what is in flight is finished, what is accepted stays in the store."),
         () = gateway.ended() => {}
     }
     gateway.stop().await
-}
-
-/// Writes a line for whoever watches.
-fn say(line: &str) -> Result<(), DemoError> {
-    writeln!(io::stdout().lock(), "{line}").map_err(DemoError::io("writing to the terminal"))
 }

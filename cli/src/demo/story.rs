@@ -10,7 +10,8 @@ use http_body_util::Full;
 use super::client::{Answer, Client};
 use super::gateway::Gateway;
 use super::upstreams::{Delivery, Upstreams};
-use super::{DemoError, payload, say, token};
+use super::{DemoError, payload, token};
+use crate::out;
 
 const HOOKS: &str = "hooks.example.com";
 const ACME: &str = "api.acme.example";
@@ -42,38 +43,41 @@ impl Teller<'_> {
         let batch = payload::whatsapp_batch(&run, now_secs);
         let signature = payload::meta_signature(payload::WHATSAPP_SECRET, &batch);
 
-        say("1. WhatsApp sends one signed batch: two messages for acme, one for globex, one for a number nobody has.")?;
+        out::line(
+            "1. WhatsApp sends one signed batch: two messages for acme, one for globex, one for a number nobody has.",
+        );
         let answer = self.client.send(webhook(HOOKS, "/webhooks/whatsapp", &signature, &batch)?).await?;
-        self.expect(answer.status == 200, &format!("answered {}, after all four were on disk", answer.status))?;
+        self.expect(answer.status == 200, &format!("answered {}, after all four were on disk", answer.status));
         let received = upstreams.await_deliveries(3).await;
-        self.delivered("acme", 2, &received)?;
-        self.delivered("globex", 1, &received)?;
+        self.delivered("acme", 2, &received);
+        self.delivered("globex", 1, &received);
         let dead = self.client.admin("/events?state=dead").await?;
-        self.expect(dead.body.contains(&format!("wamid.{run}.4")), "the fourth is kept as a dead letter: `unclaimed`")?;
+        self.expect(dead.body.contains(&format!("wamid.{run}.4")), "the fourth is kept as a dead letter: `unclaimed`");
 
-        say("\n2. Meta sends the same batch again, as it does when an answer was lost.")?;
+        out::line("\n2. Meta sends the same batch again, as it does when an answer was lost.");
         let answer = self.client.send(webhook(HOOKS, "/webhooks/whatsapp", &signature, &batch)?).await?;
-        self.expect(answer.status == 200, &format!("answered {}: known, and not delivered again", answer.status))?;
+        self.expect(answer.status == 200, &format!("answered {}: known, and not delivered again", answer.status));
 
-        say("\n3. Somebody forges a batch: the body is changed, the signature is not.")?;
+        out::line("\n3. Somebody forges a batch: the body is changed, the signature is not.");
         let forged = batch.replace("parcel", "refund");
         let answer = self.client.send(webhook(HOOKS, "/webhooks/whatsapp", &signature, &forged)?).await?;
-        self.refused(&answer, 401, "signature_invalid")?;
+        self.refused(&answer, 401, "signature_invalid");
 
-        say("\n4. Genesys Cloud sends an agent's message: the same header name, another encoding.")?;
+        out::line("\n4. Genesys Cloud sends an agent's message: the same header name, another encoding.");
         let body = payload::genesys_message(&run, &jiff::Timestamp::now().to_string());
         let signature = payload::genesys_signature(&body);
         let answer = self.client.send(webhook(ACME, "/webhooks/genesys", &signature, &body)?).await?;
-        self.expect(answer.status == 200, &format!("answered {}", answer.status))?;
+        self.expect(answer.status == 200, &format!("answered {}", answer.status));
         let received = upstreams.await_deliveries(4).await;
-        self.delivered("acme", 3, &received)?;
-        self.expect(received.len() == 4, &format!("{} deliveries in all: the repeat made none", received.len()))
+        self.delivered("acme", 3, &received);
+        self.expect(received.len() == 4, &format!("{} deliveries in all: the repeat made none", received.len()));
+        Ok(())
     }
 
     async fn callers(&mut self) -> Result<(), DemoError> {
-        say("\n5. Callers of acme's API.")?;
+        out::line("\n5. Callers of acme's API.");
         let nobody = self.client.send(call("/v1/conversations", &[])?).await?;
-        self.refused(&nobody, 401, "credentials_missing")?;
+        self.refused(&nobody, 401, "credentials_missing");
         let agent = bearer("agent-7", &["agent"])?;
         let answer = self.client.send(call("/v1/conversations", &[("authorization", &agent)])?).await?;
         let told = format!(
@@ -81,17 +85,18 @@ impl Teller<'_> {
             answer.status,
             answer.member("user")
         );
-        self.expect(answer.status == 200 && answer.member("user") == "agent-7", &told)?;
+        self.expect(answer.status == 200 && answer.member("user") == "agent-7", &told);
         let partner = [("x-api-key", payload::PARTNER_KEY)];
         let answer = self.client.send(call("/v1/conversations", &partner)?).await?;
-        self.expect(answer.status == 200, &format!("the partner initech with an API key: {}", answer.status))?;
+        self.expect(answer.status == 200, &format!("the partner initech with an API key: {}", answer.status));
         let answer = self.client.send(post("/v1/conversations", &partner, "{}")?).await?;
-        say("   The same partner tries to write:")?;
-        self.refused(&answer, 403, "not_authorized")
+        out::line("   The same partner tries to write:");
+        self.refused(&answer, 403, "not_authorized");
+        Ok(())
     }
 
     async fn limit(&mut self) -> Result<(), DemoError> {
-        say("\n6. Another agent calls faster than the limit allows.")?;
+        out::line("\n6. Another agent calls faster than the limit allows.");
         let agent = bearer("agent-8", &["agent"])?;
         let mut passed = 0;
         for _ in 0..CALLS_OVER_THE_LIMIT {
@@ -100,24 +105,23 @@ impl Teller<'_> {
                 passed += 1;
                 continue;
             }
-            self.expect(passed > 0, &format!("{passed} calls passed, then"))?;
+            self.expect(passed > 0, &format!("{passed} calls passed, then"));
             let wait = answer.retry_after.clone().unwrap_or_default();
-            self.expect(!wait.is_empty(), &format!("it is told to come back in {wait} s"))?;
-            return self.refused(&answer, 429, "rate_limited");
+            self.expect(!wait.is_empty(), &format!("it is told to come back in {wait} s"));
+            self.refused(&answer, 429, "rate_limited");
+            return Ok(());
         }
-        self.expect(false, &format!("all of {passed} calls passed"))
+        self.expect(false, &format!("all of {passed} calls passed"));
+        Ok(())
     }
 
     async fn failing_upstream(&mut self) -> Result<(), DemoError> {
-        say("\n7. The service behind /v1/reports hangs up on every request.")?;
+        out::line("\n7. The service behind /v1/reports hangs up on every request.");
         for attempt in 1..=CALLS_TO_OPEN_THE_BREAKER {
             let answer = self.client.send(call("/v1/reports", &[])?).await?;
             let good = answer.status == 200 && answer.member("degraded") == "true";
             if !good || attempt == 1 {
-                self.expect(
-                    good,
-                    &format!("tried, tried again, then the fallback: {} {}", answer.status, answer.body),
-                )?;
+                self.expect(good, &format!("tried, tried again, then the fallback: {} {}", answer.status, answer.body));
             }
         }
         let breakers = self.client.admin("/breakers").await?;
@@ -125,41 +129,42 @@ impl Teller<'_> {
         self.expect(
             open,
             "after a few more the breaker is open: the service is given a rest, callers get the fallback at once",
-        )?;
+        );
         let other = self.client.send(call("/status", &[])?).await?;
-        self.expect(other.status == 200, &format!("the neighbour /status does not notice: {}", other.status))
+        self.expect(other.status == 200, &format!("the neighbour /status does not notice: {}", other.status));
+        Ok(())
     }
 
-    fn delivered(&mut self, adapter: &str, count: usize, received: &[Delivery]) -> Result<(), DemoError> {
+    fn delivered(&mut self, adapter: &str, count: usize, received: &[Delivery]) {
         let of_adapter: Vec<&Delivery> = received.iter().filter(|delivery| delivery.adapter == adapter).collect();
         for delivery in of_adapter.iter().rev().take(2).rev() {
             let signed = if delivery.signed { ", signed" } else { "" };
             let Delivery { id, conversation, sequence, .. } = delivery;
-            say(&format!(
+            out::line(format_args!(
                 "     {adapter}'s adapter got {id} of conversation {conversation}, number {sequence}{signed}"
-            ))?;
+            ));
         }
         self.expect(of_adapter.len() == count, &format!("{} of {count} events are with {adapter}", of_adapter.len()))
     }
 
-    fn refused(&mut self, answer: &Answer, status: u16, reason: &str) -> Result<(), DemoError> {
+    fn refused(&mut self, answer: &Answer, status: u16, reason: &str) {
         let good = answer.status == status && answer.member("reason") == reason;
         let told = format!("refused: {} `{}`: {}", answer.status, answer.member("reason"), answer.member("detail"));
         self.expect(good, &told)
     }
 
-    fn expect(&mut self, good: bool, told: &str) -> Result<(), DemoError> {
+    fn expect(&mut self, good: bool, told: &str) {
         if !good {
             self.unexpected += 1;
         }
-        say(&format!("   {} {told}", if good { "ok  " } else { "OTHERWISE THAN EXPECTED:" }))
+        out::line(format_args!("   {} {told}", if good { "ok  " } else { "OTHERWISE THAN EXPECTED:" }))
     }
 }
 
 /// Names the places where the same can be seen again.
-pub(super) fn where_to_look(gateway: &Gateway, folder: &Path) -> Result<(), DemoError> {
+pub(super) fn where_to_look(gateway: &Gateway, folder: &Path) {
     let (admin, log, folder) = (gateway.admin, gateway.log.display(), folder.display());
-    say(&format!(
+    out::line(format_args!(
         "\nWhere to look\n  \
          {log}   one JSON line a request, with its reason\n  \
          http://{admin}/metrics   counts, by the same reasons\n  \
@@ -176,7 +181,7 @@ pub(super) fn try_yourself(gateway: &Gateway, folder: &Path) -> Result<(), DemoE
     let agent = bearer("you", &["agent"])?;
     let key = payload::PARTNER_KEY;
     let secret = payload::WHATSAPP_SECRET;
-    say(&format!(
+    out::line(format_args!(
         "\nTry\n  \
          curl -i -H 'host: {ACME}' -H 'authorization: {agent}' http://{listen}/v1/conversations\n  \
          curl -i -H 'host: {ACME}' -H 'x-api-key: {key}' http://{listen}/v1/conversations\n  \
@@ -186,7 +191,8 @@ pub(super) fn try_yourself(gateway: &Gateway, folder: &Path) -> Result<(), DemoE
          postern explain {folder}/manifests GET http://{ACME}/v1/conversations\n  \
          Edit {folder}/manifests/2-acme.yaml: a limit, a role, a mistake; it is in force when you have saved it.\n\n\
          The gateway stays up until Ctrl-C."
-    ))
+    ));
+    Ok(())
 }
 
 fn now_secs() -> i64 {
