@@ -9,6 +9,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 pub mod crds;
 pub mod demo;
+pub mod keys;
 pub mod out;
 
 /// A gateway for webhooks and multi-tenant APIs.
@@ -29,6 +30,9 @@ pub enum Command {
     /// Starts the gateway on built-in examples and tells a story with it.
     #[command(after_help = "Examples:\n  postern demo\n  postern demo --once")]
     Demo(demo::Args),
+    /// Makes API keys.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Prints a completion script for a shell.
     #[command(after_help = "Example:\n  postern completions bash > /etc/bash_completion.d/postern")]
     Completions {
@@ -43,6 +47,7 @@ pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Crds(args) => crds::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Keys(command) => keys::run(&command),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "postern", &mut std::io::stdout().lock());
             ExitCode::SUCCESS
