@@ -63,3 +63,6 @@ demo *ARGS:
     @echo "demo: building postern (a first build takes some minutes; later ones seconds)"
     cargo build --locked -p cli
     target/debug/postern demo "$@"
+
+# What the build server runs.
+ci: test
