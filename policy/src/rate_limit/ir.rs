@@ -75,3 +75,39 @@ pub struct RateLimitIr {
     /// Whether it enforces.
     pub mode: Mode,
 }
+
+impl TargetIr {
+    /// Whether it covers the requests of a rule. A limit on a Tenant covers every rule of its Routes.
+    #[must_use]
+    pub fn covers_rule(&self, of: &ObjectRef, name: &str) -> bool {
+        match self {
+            Self::Tenant => true,
+            Self::Route { route, rule } => route == of && rule.as_deref().is_none_or(|rule| rule == name),
+            Self::WebhookSource(_) => false,
+        }
+    }
+
+    /// Whether it covers the requests of a WebhookSource. A limit on a Tenant does not: a provider's events are
+    /// accepted at once unless the source itself is the target.
+    #[must_use]
+    pub fn covers_source(&self, of: &ObjectRef) -> bool {
+        match self {
+            Self::WebhookSource(source) => source == of,
+            Self::Tenant | Self::Route { .. } => false,
+        }
+    }
+}
+
+impl RateLimitIr {
+    /// Whether it applies to a rule of a Route.
+    #[must_use]
+    pub fn covers_rule(&self, route: &ObjectRef, rule: &str) -> bool {
+        self.targets.iter().any(|target| target.covers_rule(route, rule))
+    }
+
+    /// Whether it applies to a WebhookSource.
+    #[must_use]
+    pub fn covers_source(&self, source: &ObjectRef) -> bool {
+        self.targets.iter().any(|target| target.covers_source(source))
+    }
+}

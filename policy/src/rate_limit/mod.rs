@@ -5,14 +5,22 @@
 //! - Says no with: 429, reasons `rate_limited` and `too_many_failures`, and `Retry-After`.
 //! - When it cannot decide: it always can; the counts are this process's own.
 
+mod buckets;
 #[cfg(feature = "crd")]
 mod compile;
+mod failures;
 mod ir;
+pub mod key;
+mod limiter;
+mod limits;
 #[cfg(feature = "crd")]
 mod spec;
 
 #[cfg(feature = "crd")]
 pub use compile::{compile, compile_ceiling};
+pub use failures::Failures;
 pub use ir::*;
+pub use limiter::{Bucket, Level, Rate};
+pub use limits::{LimitCounts, Limits, MAX_CALLERS_PER_LIMIT, Standing, Verdict};
 #[cfg(feature = "crd")]
 pub use spec::*;
