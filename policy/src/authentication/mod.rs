@@ -7,12 +7,14 @@
 //! - When it cannot decide: 503, reason `policy_broken`, when a method that could not be compiled might have
 //!   taken the caller and no other did. In `Audit` a request that would be refused goes on as nobody's.
 
+mod any_of;
 #[cfg(feature = "crd")]
 mod compile;
 mod ir;
 #[cfg(feature = "crd")]
 mod spec;
 
+pub use any_of::{Authenticator, Methods};
 #[cfg(feature = "crd")]
 pub use compile::compile;
 pub use ir::*;

@@ -32,4 +32,6 @@ pub use ir::*;
 #[cfg(feature = "crd")]
 pub use spec::*;
 pub use token::MAX_TOKEN_BYTES;
+#[cfg(test)]
+pub(crate) use verify::tests as verify_tests;
 pub use verify::{JwtMethod, MAX_KEYS, MethodError, Verified};

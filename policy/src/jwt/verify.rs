@@ -213,4 +213,4 @@ fn refuse(reason: Reason, detail: String) -> Refusal {
 
 #[cfg(test)]
 #[path = "verify_tests.rs"]
-pub(super) mod tests;
+pub(crate) mod tests;
