@@ -82,11 +82,23 @@ impl Site {
 
     /// Starts a proxy, pinned to its core, for one scenario.
     pub(crate) fn start(&self, peer: Peer, scenario: Scenario, issuer: &Issuer) -> io::Result<Running> {
-        let binary = self.binary(peer).ok_or_else(|| io::Error::other(format!("{} is not here", peer.title())))?;
         let folder = self.scratch.join(format!("{}-{}", peer.title().to_lowercase(), scenario.word()));
-        fs::create_dir_all(&folder)?;
+        empty(&folder)?;
         let arguments = self.arguments(peer, scenario, issuer, &folder)?;
-        let log = fs::File::create(folder.join("log"))?;
+        self.spawn(peer, &arguments, &folder)
+    }
+
+    /// Starts Postern on the examples.
+    pub(crate) fn start_examples(&self) -> io::Result<Running> {
+        let folder = self.scratch.join("postern-examples");
+        empty(&folder)?;
+        let arguments = self.postern_arguments(&self.sources.join("../examples"), &folder);
+        self.spawn(Peer::Postern, &arguments, &folder)
+    }
+
+    fn spawn(&self, peer: Peer, arguments: &[String], folder: &Path) -> io::Result<Running> {
+        let binary = self.binary(peer).ok_or_else(|| io::Error::other(format!("{} is not here", peer.title())))?;
+        let log = folder.join("log");
         let child = Command::new("taskset")
             .args(["-c", &self.core.to_string()])
             .arg(binary)
@@ -94,9 +106,14 @@ impl Site {
             .env("LD_LIBRARY_PATH", self.cache.join("debian/usr/lib/x86_64-linux-gnu"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log)
+            .stderr(fs::File::create(&log)?)
             .spawn()?;
-        Ok(Running { child, log: folder.join("log") })
+        Ok(Running { child, log })
+    }
+
+    fn postern_arguments(&self, manifests: &Path, folder: &Path) -> Vec<String> {
+        let flags = format!("run --cores 1 --listen {} --admin {} --config", self.listen, self.admin);
+        line(&flags, &[manifests, Path::new("--data"), &folder.join("data")])
     }
 
     /// Writes the configuration and says how the proxy is told of it.
@@ -135,8 +152,7 @@ impl Site {
                 for file in ["base.yaml", &format!("{}.yaml", scenario.word())] {
                     self.write(&format!("ours/{file}"), &words, &manifests.join(file))?;
                 }
-                let flags = format!("run --cores 1 --listen {} --admin {} --config", self.listen, self.admin);
-                Ok(line(&flags, &[&manifests, Path::new("--data"), &folder.join("data")]))
+                Ok(self.postern_arguments(&manifests, folder))
             }
         }
     }
@@ -163,6 +179,14 @@ impl Site {
     fn write(&self, file: &str, words: &[(&str, String)], to: &Path) -> io::Result<()> {
         fs::write(to, fill(&self.read(file)?, words))
     }
+}
+
+/// What an earlier round left would be measured as well.
+fn empty(folder: &Path) -> io::Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    fs::create_dir_all(folder)
 }
 
 /// Flags, then paths.

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 
 use crate::load::{self, Outcome, Shape};
 use crate::peers::{Peer, Running, Site};
+use crate::process;
 use crate::report::{self, Sample};
 use crate::scenario::{Requests, Scenario};
 use crate::token::Issuer;
@@ -19,6 +20,8 @@ use crate::token::Issuer;
 /// How long a proxy may take to listen.
 const START_TIMEOUT: Duration = Duration::from_secs(15);
 const START_POLL: Duration = Duration::from_millis(50);
+/// After which a started gateway's memory is read.
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// What to run.
 #[derive(clap::Args)]
@@ -61,7 +64,6 @@ pub(crate) struct RunArgs {
 /// Runs it and prints the table.
 pub(crate) async fn run(args: &RunArgs) -> io::Result<()> {
     let local = |offset: u16| SocketAddr::from(([127, 0, 0, 1], args.port.saturating_add(offset)));
-    let _ = fs::remove_dir_all(&args.scratch);
     fs::create_dir_all(&args.scratch)?;
     let site = Site {
         sources: PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"))),
@@ -90,7 +92,23 @@ pub(crate) async fn run(args: &RunArgs) -> io::Result<()> {
             }
         }
     }
-    io::stdout().lock().write_all(report::table(&samples, args.rounds).as_bytes())
+    let mut out = io::stdout().lock();
+    out.write_all(report::table(&samples, args.rounds).as_bytes())?;
+    if chosen(&args.only, Peer::ALL).contains(&Peer::Postern) && site.binary(Peer::Postern).is_some() {
+        match resident_on_examples(&site).await {
+            Ok(kib) => writeln!(out, "\nPostern on the examples, idle: {:.1} MiB resident.", f64::from(kib) / 1024.0)?,
+            Err(error) => say(&format!("memory on the examples: {error}"))?,
+        }
+    }
+    Ok(())
+}
+
+/// Memory of a gateway that has the examples in force and nothing to do.
+async fn resident_on_examples(site: &Site) -> io::Result<u32> {
+    let mut gateway = site.start_examples()?;
+    await_listening(site.listen, &mut gateway).await?;
+    tokio::time::sleep(SETTLE).await;
+    u32::try_from(process::usage(gateway.pid())?.resident_kib).map_err(io::Error::other)
 }
 
 fn chosen<'a, T>(asked: &'a [T], all: &'a [T]) -> &'a [T] {

@@ -133,19 +133,7 @@ async fn answer(request: Request<Incoming>, role: Role, received: &Received) -> 
         }
         Role::Broken => Value::Null,
         Role::Adapter(adapter) => {
-            let event: Value = serde_json::from_slice(&body).unwrap_or_default();
-            let attribute = |name: &str| match event.get(name) {
-                Some(Value::String(text)) => text.clone(),
-                Some(other) => other.to_string(),
-                None => field(&format!("ce-{name}")),
-            };
-            let delivery = Delivery {
-                adapter,
-                id: attribute("id"),
-                conversation: attribute("subject"),
-                sequence: attribute("sequence"),
-                signed: head.headers.contains_key("webhook-signature"),
-            };
+            let delivery = delivery(adapter, &head.headers, &body);
             let mut deliveries = received.deliveries.borrow_mut();
             if deliveries.len() < MAX_DELIVERIES {
                 deliveries.push(delivery);
@@ -157,4 +145,63 @@ async fn answer(request: Request<Incoming>, role: Role, received: &Received) -> 
     let mut response = Response::new(Full::new(Bytes::from(answer.to_string())));
     response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
     response
+}
+
+/// Reads a CloudEvent, whether its attributes are in the body (structured) or in header fields (binary).
+fn delivery(adapter: &'static str, fields: &http::HeaderMap, body: &[u8]) -> Delivery {
+    let event: Value = serde_json::from_slice(body).unwrap_or_default();
+    let attribute = |name: &str| match fields.get(format!("ce-{name}")).map(http::HeaderValue::to_str) {
+        Some(Ok(text)) => text.to_owned(),
+        Some(Err(_)) | None => match event.get(name) {
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+            None => String::new(),
+        },
+    };
+    Delivery {
+        adapter,
+        id: attribute("id"),
+        conversation: attribute("subject"),
+        sequence: attribute("sequence"),
+        signed: fields.contains_key("webhook-signature"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_read_in_both_bindings() {
+        let body = br#"{"id": "1", "subject": "a:b", "sequence": 7}"#;
+        let structured = delivery("acme", &http::HeaderMap::new(), body);
+        let mut fields = http::HeaderMap::new();
+        for (name, value) in
+            [("ce-id", "1"), ("ce-subject", "a:b"), ("ce-sequence", "7"), ("webhook-signature", "v1,x")]
+        {
+            fields.insert(name, http::HeaderValue::from_static(value));
+        }
+        let binary = delivery("acme", &fields, br#"{"id": "of the message"}"#);
+        assert_eq!((&structured.id, &structured.sequence), (&binary.id, &binary.sequence));
+        assert!(binary.signed && !structured.signed);
+    }
+
+    #[tokio::test]
+    async fn the_broken_upstream_answers_nobody() {
+        let tasks = tokio::task::LocalSet::new();
+        tasks
+            .run_until(async {
+                let upstreams = Upstreams::start().await.unwrap();
+                let at = |index: usize| std::net::SocketAddr::from(([127, 0, 0, 1], upstreams.ports()[index].real));
+                let ask = |index: usize| async move {
+                    let client = super::super::client::Client { gateway: at(index), admin: at(index) };
+                    client.admin("/x").await
+                };
+                assert_eq!(ask(0).await.unwrap().member("served_by"), "state-manager");
+                assert!(ask(2).await.is_err());
+                ask(4).await.unwrap();
+                assert_eq!(upstreams.await_deliveries(1).await[0].adapter, "globex");
+            })
+            .await;
+    }
 }
