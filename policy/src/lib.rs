@@ -10,6 +10,9 @@
 pub mod attach;
 #[cfg(feature = "crd")]
 pub mod crd;
+#[cfg(test)]
+#[cfg(feature = "crd")]
+mod golden;
 pub mod mode;
 pub mod names;
 pub mod problem;

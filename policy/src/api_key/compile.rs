@@ -166,3 +166,17 @@ fn digest_of_hex(text: &str) -> Option<[u8; 32]> {
     }
     Some(digest)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::golden;
+
+    #[test]
+    fn golden_files_hold_and_the_page_compiles() {
+        golden::check("api_key", |spec: &ApiKeySpec, refs, problems| compile(spec, refs, problems));
+        golden::check_page("api_key", "/authentication/apiKeys/0", |spec: &ApiKeySpec, refs, problems| {
+            compile(spec, refs, problems)
+        });
+    }
+}

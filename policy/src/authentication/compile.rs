@@ -58,3 +58,30 @@ fn chosen(methods: &[String], declared: &[Arc<str>], mut problems: Problems<'_>)
     }
     (problems.errors() == before).then_some(AuthenticationIr::AnyOf(names))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::golden;
+
+    /// A rule of a tenant that declares these two.
+    fn of_acme(spec: &Option<AuthenticationSpec>, problems: Problems<'_>) -> Option<AuthenticationIr> {
+        compile(spec.as_ref(), &["auth-service".into(), "partners".into()], problems)
+    }
+
+    #[test]
+    fn golden_files_hold_and_the_page_compiles() {
+        golden::check("authentication", |spec, _, problems| of_acme(spec, problems));
+        golden::check_page("authentication", "/rules/0/authentication", |spec, _, problems| of_acme(spec, problems));
+    }
+
+    #[test]
+    fn a_tenant_without_methods_has_no_open_rules_by_accident() {
+        let object = crate::names::ObjectRef::new(crate::names::Kind::Route, "acme", "r");
+        let mut found = Vec::new();
+        assert_eq!(compile(None, &[], Problems::of(&object, &mut found)), None);
+        assert!(found[0].help.contains("authentication: {type: None}"), "{found:?}");
+        let open = AuthenticationSpec { type_: AuthenticationType::None, methods: vec![], mode: Default::default() };
+        assert_eq!(compile(Some(&open), &[], Problems::of(&object, &mut found)), Some(AuthenticationIr::None));
+    }
+}

@@ -52,3 +52,17 @@ pub fn compile_claim(spec: &ClaimSpec, mut problems: Problems<'_>) -> Option<Cla
     let values: Vec<Arc<str>> = values.iter().map(|value| Arc::from(value.as_str())).collect();
     (!values.is_empty()).then_some(ClaimIr { claim, values })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::golden;
+
+    #[test]
+    fn golden_files_hold_and_the_page_compiles() {
+        golden::check("authorization", |spec: &Vec<GrantSpec>, _, problems| compile(spec, problems));
+        golden::check_page("authorization", "/authorization", |spec: &Vec<GrantSpec>, _, problems| {
+            compile(spec, problems)
+        });
+    }
+}

@@ -105,3 +105,15 @@ fn is_address(host: &str) -> bool {
         None => host.parse::<std::net::Ipv4Addr>().is_ok(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::golden;
+
+    #[test]
+    fn golden_files_hold_and_the_page_compiles() {
+        golden::check("cors", |spec: &CorsSpec, _, problems| compile(spec, problems));
+        golden::check_page("cors", "/cors", |spec: &CorsSpec, _, problems| compile(spec, problems));
+    }
+}

@@ -61,3 +61,17 @@ pub fn compile(spec: &SecurityHeadersSpec, mut problems: Problems<'_>) -> Option
     let set = fields.into_iter().map(|(name, value)| (Arc::from(name), Arc::from(value))).collect();
     (problems.errors() == before).then_some(SecurityHeadersIr { set })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::golden;
+
+    #[test]
+    fn golden_files_hold_and_the_page_compiles() {
+        golden::check("headers", |spec: &SecurityHeadersSpec, _, problems| compile(spec, problems));
+        golden::check_page("headers", "/securityHeaders", |spec: &SecurityHeadersSpec, _, problems| {
+            compile(spec, problems)
+        });
+    }
+}

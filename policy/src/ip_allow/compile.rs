@@ -35,3 +35,15 @@ fn ranges(texts: &[String], mut problems: Problems<'_>) -> Vec<IpNet> {
     }
     ranges
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::golden;
+
+    #[test]
+    fn golden_files_hold_and_the_page_compiles() {
+        golden::check("ip_allow", |spec: &IpAllowSpec, _, problems| compile(spec, problems));
+        golden::check_page("ip_allow", "/addresses", |spec: &IpAllowSpec, _, problems| compile(spec, problems));
+    }
+}

@@ -145,3 +145,17 @@ fn forward_header(name: &str, mut problems: Problems<'_>) -> Option<Arc<str>> {
     );
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::golden;
+
+    #[test]
+    fn golden_files_hold_and_the_page_compiles() {
+        golden::check("jwt", |spec: &JwtSpec, refs, problems| compile(spec, refs, problems));
+        golden::check_page("jwt", "/authentication/jwt/0", |spec: &JwtSpec, refs, problems| {
+            compile(spec, refs, problems)
+        });
+    }
+}

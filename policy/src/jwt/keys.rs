@@ -232,7 +232,7 @@ fn weakness(material: &KeyMaterial, algorithms: &[Algorithm]) -> Option<(String,
             let have = secret.reveal().len();
             let message =
                 || format!("is a shared secret of {have} bytes; these algorithms need {needed} (RFC 7518, 3.2)");
-            (have < needed).then(|| (message(), "make a longer one: openssl rand -base64 64"))
+            (have < needed).then(|| (message(), "make a longer one: openssl rand -hex 64"))
         }
         KeyMaterial::Ec(_) | KeyMaterial::Ed25519(_) => None,
     }

@@ -154,3 +154,21 @@ fn limit(spec: &LimitSpec, mut problems: Problems<'_>) -> Option<LimitIr> {
     let ir = LimitIr { name: name.as_str().into(), per: *per, requests, window_ms, burst };
     (problems.errors() == before).then_some(ir)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::golden;
+
+    fn acme() -> TenantName {
+        TenantName::parse("acme").unwrap()
+    }
+
+    #[test]
+    fn golden_files_hold_and_the_page_compiles() {
+        golden::check("rate_limit", |spec: &RateLimitPolicySpec, _, problems| compile(spec, &acme(), problems));
+        golden::check_page("rate_limit", "/spec", |spec: &RateLimitPolicySpec, _, problems| {
+            compile(spec, &acme(), problems)
+        });
+    }
+}
