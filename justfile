@@ -36,7 +36,7 @@ check-each:
 
 # Bans, licences and sources of every dependency. Needs no network once the crates are here.
 deny: _cargo-deny
-    PATH="{{tools}}/cargo-deny-{{cargo_deny_version}}/bin:$PATH" cargo deny --locked check bans licenses sources
+    @PATH="{{tools}}/cargo-deny-{{cargo_deny_version}}/bin:$PATH" cargo deny --locked check bans licenses sources
 
 # Writes crds/ from the specs in policy/. The tests fail when they differ.
 crds:
@@ -44,7 +44,7 @@ crds:
 
 # Known vulnerabilities; fetches the advisory database.
 audit: _cargo-deny
-    PATH="{{tools}}/cargo-deny-{{cargo_deny_version}}/bin:$PATH" cargo deny --locked check advisories
+    @PATH="{{tools}}/cargo-deny-{{cargo_deny_version}}/bin:$PATH" cargo deny --locked check advisories
 
 # Builds cargo-deny once, into the cache, unless the wanted one is on PATH.
 _cargo-deny:

@@ -125,7 +125,7 @@ impl Teller<'_> {
             }
         }
         let breakers = self.client.admin("/breakers").await?;
-        let open = breakers.body.to_ascii_lowercase().contains("open");
+        let open = breakers.body.to_ascii_lowercase().contains("\"open\"");
         self.expect(
             open,
             "after a few more the breaker is open: the service is given a rest, callers get the fallback at once",
@@ -186,6 +186,7 @@ pub(super) fn try_yourself(gateway: &Gateway, folder: &Path) -> Result<(), DemoE
          curl -i -H 'host: {ACME}' -H 'authorization: {agent}' http://{listen}/v1/conversations\n  \
          curl -i -H 'host: {ACME}' -H 'x-api-key: {key}' http://{listen}/v1/conversations\n  \
          curl -i -H 'host: {ACME}' http://{listen}/v1/reports\n  \
+         curl -i -H 'host: {HOOKS}' 'http://{listen}/webhooks/whatsapp?hub.mode=subscribe&hub.challenge=42&hub.verify_token=a-token-only-we-know'\n  \
          curl -s 'http://{admin}/events?state=dead'\n  \
          postern send whatsapp http://{listen}/webhooks/whatsapp --secret {secret} -H 'host: {HOOKS}'\n  \
          postern explain {folder}/manifests GET http://{ACME}/v1/conversations\n  \
