@@ -118,6 +118,11 @@ fn a_broken_method_stops_only_who_shows_nothing_else_that_holds() {
     assert_eq!(decide(&methods, BOTH, &[("authorization", &token())]), Err(Reason::PolicyBroken));
     assert_eq!(decide(&methods, &["partners"], &[]), Err(Reason::CredentialsMissing));
     assert_eq!(decide(&[api_keys()], &["gone"], &[]), Err(Reason::PolicyBroken));
+    assert_eq!(
+        decide(&methods, &[], &[("x-api-key", &key())]),
+        Err(Reason::CredentialsMissing),
+        "no method opens nothing"
+    );
 }
 
 #[test]

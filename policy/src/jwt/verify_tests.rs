@@ -184,6 +184,23 @@ fn a_kid_chooses_only_among_the_methods_own_keys() {
 }
 
 #[test]
+fn a_key_without_an_id_is_tried_whatever_the_kid() {
+    let mut any = ir(Algorithm::ES256);
+    any.keys[0].kid = None;
+    assert!(method(&any).verify(&token(Algorithm::ES256, &good()), NOW).is_ok());
+}
+
+#[test]
+fn a_token_of_another_tenants_key_is_refused_whatever_it_says() {
+    let theirs = EncodingKey::from_secret(b"another tenant's secret, as long as ours");
+    for header in [r#"{"alg":"HS256","kid":"k1"}"#, r#"{"alg":"HS256"}"#] {
+        let token = raw(header, &good().to_string(), &theirs, Algorithm::HS256);
+        let refusal = method(&ir(Algorithm::HS256)).verify(&token, NOW).unwrap_err();
+        assert_eq!(refusal.reason, Reason::CredentialsInvalid);
+    }
+}
+
+#[test]
 fn times_are_checked_within_the_skew() {
     assert_eq!(reason(&with("exp", json!(NOW - 29))), Ok(()));
     assert_eq!(reason(&with("exp", json!(NOW - 30))), Err(Reason::CredentialsExpired));

@@ -40,6 +40,21 @@ impl Default for Failures {
 }
 
 impl Failures {
+    /// Whether a refusal for this reason is a failed attempt. A missing credential is none: it costs nothing
+    /// to refuse, and browsers and health checks send none; neither is a failure of our own.
+    #[must_use]
+    pub fn counts(reason: Reason) -> bool {
+        matches!(
+            reason,
+            Reason::CredentialsInvalid
+                | Reason::CredentialsExpired
+                | Reason::SignatureInvalid
+                | Reason::TimestampOutsideWindow
+                | Reason::HandshakeRefused
+                | Reason::TenantMismatch
+        )
+    }
+
     /// Whether an address may try to authenticate. Costs nothing but a look-up, and nothing at all while
     /// nobody fails.
     ///
@@ -67,6 +82,14 @@ impl Failures {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_credential_that_does_not_hold_is_a_failed_attempt() {
+        assert!(Failures::counts(Reason::CredentialsInvalid) && Failures::counts(Reason::SignatureInvalid));
+        for reason in [Reason::CredentialsMissing, Reason::PolicyBroken, Reason::KeysUnavailable, Reason::RateLimited] {
+            assert!(!Failures::counts(reason), "{reason:?}");
+        }
+    }
 
     #[test]
     fn who_keeps_failing_is_stopped_for_a_while_and_alone() {

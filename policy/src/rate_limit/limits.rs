@@ -133,13 +133,22 @@ impl Limits {
     /// given back, and for that moment a third may be refused that would have been admitted.
     #[must_use]
     pub fn check(&self, caller: Option<&Caller>, address: IpAddr, now_ns: u64) -> Verdict {
-        let mut who = None;
-        let buckets: Vec<(&Limit, Held<'_>)> = self
+        let mut who: Option<Vec<u8>> = None;
+        let bucket = |limit: &'_ Limit| match limit.per {
+            Per::Tenant => None,
+            Per::Caller => {
+                let who = who.get_or_insert_with(|| key::who(caller, address));
+                Some(limit.counts.callers.bucket(who, now_ns))
+            }
+        };
+        let callers: Vec<Option<Arc<Bucket>>> = self.limits.iter().map(bucket).collect();
+        let buckets: Vec<(&Limit, &Bucket)> = self
             .limits
             .iter()
-            .map(|limit| (limit, held(limit, who.get_or_insert_with(|| key::who(caller, address)), now_ns)))
+            .zip(&callers)
+            .map(|(limit, caller)| (limit, caller.as_deref().unwrap_or(&limit.counts.tenant)))
             .collect();
-        let spent = |(limit, bucket): &(&Limit, Held<'_>)| {
+        let spent = |(limit, bucket): &(&Limit, &Bucket)| {
             let level = bucket.level(limit.rate, now_ns);
             level.next_in_ns > 0 && limit.enforces
         };
@@ -168,7 +177,7 @@ impl Limits {
     }
 
     /// The refusal of the limit that keeps the caller waiting longest.
-    fn refuse(&self, buckets: &[(&Limit, Held<'_>)], now_ns: u64) -> Verdict {
+    fn refuse(&self, buckets: &[(&Limit, &Bucket)], now_ns: u64) -> Verdict {
         let levels = buckets.iter().filter(|(limit, _)| limit.enforces);
         let longest = levels
             .map(|(limit, bucket)| (*limit, bucket.level(limit.rate, now_ns)))
@@ -202,29 +211,6 @@ impl Standing {
         if let Ok(value) = HeaderValue::from_str(&format!("{quoted};r={remaining};t={reset_secs}")) {
             answer.insert(RATE_LIMIT, value);
         }
-    }
-}
-
-/// A bucket that lives as long as the check.
-enum Held<'a> {
-    Tenant(&'a Bucket),
-    Caller(Arc<Bucket>),
-}
-
-impl std::ops::Deref for Held<'_> {
-    type Target = Bucket;
-    fn deref(&self) -> &Bucket {
-        match self {
-            Self::Tenant(bucket) => bucket,
-            Self::Caller(bucket) => bucket,
-        }
-    }
-}
-
-fn held<'a>(limit: &'a Limit, who: &[u8], now_ns: u64) -> Held<'a> {
-    match limit.per {
-        Per::Tenant => Held::Tenant(&limit.counts.tenant),
-        Per::Caller => Held::Caller(limit.counts.callers.bucket(who, now_ns)),
     }
 }
 
