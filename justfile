@@ -10,8 +10,8 @@ cargo_deny_version := "0.20.2"
 default:
     @just --list --unsorted
 
-# Everything that must hold: format, lints, directions, licences, every test. What CI runs.
-test: fmt-check lint check-each deny test-all
+# Everything that must hold: format, lints, directions, licences, every test, the demo's story. What CI runs.
+test: fmt-check lint check-each deny test-all (demo "--once")
     @echo "test: everything holds"
 
 # The tests alone.
