@@ -1,1 +1,70 @@
-//! Reads objects into one value; decides nothing.
+//! Objects into one value. May not decide: what an object means, and whether it may, is said by `resolve`
+//! and `compile`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use policy::names::ObjectRef;
+use policy::problem::Problem;
+use policy::rate_limit::RateLimitPolicySpec;
+use policy::route::RouteSpec;
+use policy::tenant::TenantSpec;
+use serde_json::Value;
+
+pub mod core;
+pub mod declared;
+pub mod files;
+pub mod place;
+pub mod schema;
+pub mod walk;
+pub mod yaml;
+
+pub use declared::Declared;
+
+/// Everything that compile reads. What is not in it does not exist. Maps, so that the order in which objects
+/// came means nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Gathered {
+    /// Tenants.
+    pub tenants: BTreeMap<ObjectRef, Declared<TenantSpec>>,
+    /// Routes.
+    pub routes: BTreeMap<ObjectRef, Declared<RouteSpec>>,
+    /// RateLimitPolicies.
+    pub rate_limit_policies: BTreeMap<ObjectRef, Declared<RateLimitPolicySpec>>,
+    /// Secrets.
+    pub secrets: BTreeMap<ObjectRef, core::Secret>,
+    /// ConfigMaps.
+    pub config_maps: BTreeMap<ObjectRef, core::ConfigMap>,
+    /// Services.
+    pub services: BTreeMap<ObjectRef, core::Service>,
+    /// EndpointSlices.
+    pub endpoint_slices: BTreeMap<ObjectRef, core::EndpointSlice>,
+    /// The labels of Namespaces.
+    pub namespaces: BTreeMap<Arc<str>, BTreeMap<String, String>>,
+    /// ReferenceGrants.
+    pub grants: BTreeMap<ObjectRef, core::ReferenceGrant>,
+    /// What is wrong with objects of Kubernetes' own kinds.
+    pub problems: Vec<Problem>,
+}
+
+/// What every object has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// Its name.
+    pub object: ObjectRef,
+    /// Its UID.
+    pub uid: Arc<str>,
+    /// When it was created, in seconds since the epoch; 0 when nobody knows.
+    pub created_secs: i64,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// An object before its kind is looked at.
+#[derive(Clone, Debug)]
+pub struct Raw {
+    /// What every object has.
+    pub meta: Meta,
+    /// All of it.
+    pub value: Value,
+}

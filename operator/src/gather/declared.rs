@@ -1,0 +1,205 @@
+//! An object of one of the four kinds, read as far as it can be read.
+//!
+//! A field that cannot be read spoils as little as possible: the smallest block that stands for itself is
+//! taken out and named in `broken`; what is left is read. Compile decides what a broken block costs.
+
+use policy::names::Kind;
+use policy::problem::{Problem, Problems, Severity};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{Meta, Raw, schema};
+
+/// Blocks that can be missing while the rest keeps its meaning, below `spec`, a rule or a list of methods.
+const BLOCKS: &[&str] = &[
+    "addresses",
+    "authentication",
+    "authorization",
+    "authorizationMode",
+    "circuitBreaker",
+    "compression",
+    "cors",
+    "fallback",
+    "requestSchema",
+    "requestTransform",
+    "responseTransform",
+    "retry",
+    "securityHeaders",
+    "split",
+    "timeouts",
+];
+
+/// Lists of a Tenant's methods: one that cannot be read leaves the others good.
+const METHODS: &[&str] = &["jwt", "introspection", "apiKeys", "mutualTLS"];
+
+/// An object with its spec.
+#[derive(Clone, Debug)]
+pub struct Declared<S> {
+    /// What every object has.
+    pub meta: Meta,
+    /// What it says; `None` when more than single blocks could not be read.
+    pub spec: Option<S>,
+    /// The blocks that could not be read, as paths: `spec.rules[0].retry`.
+    pub broken: Vec<String>,
+    /// The names of methods that could not be read.
+    pub broken_methods: Vec<String>,
+    /// All of it, as it was written.
+    pub value: Value,
+    /// What is wrong with it so far.
+    pub problems: Vec<Problem>,
+}
+
+impl<S: DeserializeOwned> Declared<S> {
+    /// Reads an object; `problems` are those found while its text was read.
+    #[must_use]
+    pub fn read(raw: Raw, mut problems: Vec<Problem>) -> Self {
+        let Raw { meta, value } = raw;
+        let object = meta.object.clone();
+        match value.get("spec") {
+            Some(spec) => schema::check(object.kind, spec, &mut Problems::of(&object, &mut problems).at("spec")),
+            None => Problems::of(&object, &mut problems).at("spec").invalid("is missing", "add it"),
+        }
+        let mut declared = Self { meta, spec: None, broken: Vec::new(), broken_methods: Vec::new(), value, problems };
+        let errors = declared.problems.iter().filter(|problem| problem.severity == Severity::Error);
+        let blocks: Option<Vec<String>> = errors.map(|problem| block(object.kind, &problem.field)).collect();
+        if let Some(mut blocks) = blocks {
+            blocks.sort_unstable();
+            blocks.dedup();
+            declared.decode(blocks);
+        }
+        declared
+    }
+
+    fn decode(&mut self, blocks: Vec<String>) {
+        let mut spec = self.value.get("spec").cloned().unwrap_or_default();
+        // From the back, so that an item's removal moves no other that is still to go.
+        for path in blocks.iter().rev() {
+            if let Some(taken) = take(&mut spec, path) {
+                let name = taken.get("name").and_then(Value::as_str).map(str::to_owned);
+                if is_method(path) {
+                    self.broken_methods.extend(name);
+                }
+            }
+        }
+        self.broken = blocks;
+        match serde_json::from_value(spec) {
+            Ok(spec) => self.spec = Some(spec),
+            Err(error) => {
+                let object = &self.meta.object;
+                let mut problems = Problems::of(object, &mut self.problems);
+                problems.at("spec").invalid(error.to_string(), "correct the field that it names");
+            }
+        }
+    }
+}
+
+fn is_method(path: &str) -> bool {
+    METHODS.iter().any(|list| path.starts_with(&format!("spec.authentication.{list}[")))
+}
+
+/// The smallest block around a field that can be taken out, as a path from the root of the object.
+fn block(kind: Kind, field: &str) -> Option<String> {
+    let parts: Vec<&str> = field.split('.').collect();
+    match (kind, parts.as_slice()) {
+        (Kind::Tenant, ["spec", "authentication", method, ..]) => {
+            let list = method.split('[').next().unwrap_or(method);
+            let known = METHODS.contains(&list) && method.ends_with(']');
+            known.then(|| format!("spec.authentication.{method}"))
+        }
+        (Kind::Tenant, ["spec", "authentication"]) => None,
+        (Kind::Route, ["spec", rule, name, ..]) if rule.starts_with("rules[") => {
+            named(name).map(|name| format!("spec.{rule}.{name}"))
+        }
+        (Kind::Tenant | Kind::Route, ["spec", name, ..]) => named(name).map(|name| format!("spec.{name}")),
+        (_, _) => None,
+    }
+}
+
+/// The block's name without an index: `authorization[2]` is `authorization`.
+fn named(part: &str) -> Option<&str> {
+    let name = part.split('[').next()?;
+    BLOCKS.contains(&name).then_some(name)
+}
+
+/// Takes the value at a path out of `spec`.
+fn take(spec: &mut Value, path: &str) -> Option<Value> {
+    let mut at = spec;
+    let path = path.strip_prefix("spec.")?;
+    let (parents, last) = path.rsplit_once('.').unwrap_or(("", path));
+    for part in parents.split('.').filter(|part| !part.is_empty()) {
+        at = step(at, part)?;
+    }
+    let (name, index) = split(last);
+    let map = at.as_object_mut()?;
+    match index {
+        None => map.remove(name),
+        Some(index) => {
+            let list = map.get_mut(name)?.as_array_mut()?;
+            (index < list.len()).then(|| list.remove(index))
+        }
+    }
+}
+
+fn step<'v>(value: &'v mut Value, part: &str) -> Option<&'v mut Value> {
+    let (name, index) = split(part);
+    let inner = value.get_mut(name)?;
+    match index {
+        None => Some(inner),
+        Some(index) => inner.get_mut(index),
+    }
+}
+
+/// `rules[3]` is `rules` and 3.
+fn split(part: &str) -> (&str, Option<usize>) {
+    match part.split_once('[') {
+        None => (part, None),
+        Some((name, rest)) => (name, rest.trim_end_matches(']').parse().ok()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use policy::names::ObjectRef;
+    use policy::route::RouteSpec;
+    use policy::tenant::TenantSpec;
+    use serde_json::json;
+
+    use super::*;
+
+    fn read<S: DeserializeOwned>(kind: Kind, value: Value) -> Declared<S> {
+        let object = ObjectRef::new(kind, "acme", "x");
+        let meta = Meta { object, uid: Arc::from("1"), created_secs: 0, labels: Default::default() };
+        Declared::read(Raw { meta, value }, Vec::new())
+    }
+
+    #[test]
+    fn a_block_that_cannot_be_read_leaves_the_others_good() {
+        let rule =
+            json!({"backendRefs": [{"name": "a", "port": 80}], "addresses": {"denyy": []}, "retry": {"attempts": 1}});
+        let route = read::<RouteSpec>(Kind::Route, json!({"spec": {"rules": [rule], "cors": 3}}));
+        assert_eq!(route.broken, ["spec.cors", "spec.rules[0].addresses"]);
+        let spec = route.spec.unwrap();
+        assert!(spec.cors.is_none() && spec.rules[0].addresses.is_none() && spec.rules[0].retry.is_some());
+    }
+
+    #[test]
+    fn a_method_that_cannot_be_read_is_named() {
+        let good = json!({"name": "b", "secretSelector": {"matchLabels": {"a": "b"}}});
+        let bad = |name: &str| json!({"name": name, "secretSelector": {"labels": {"a": "b"}}});
+        let methods = json!({"apiKeys": [bad("a"), good, bad("c")]});
+        let spec = json!({"spec": {"namespaces": {"names": ["acme"]}, "authentication": methods}});
+        let tenant = read::<TenantSpec>(Kind::Tenant, spec);
+        assert_eq!(tenant.broken_methods, ["c", "a"]);
+        assert_eq!(tenant.spec.unwrap().authentication.unwrap().api_keys[0].name, "b");
+    }
+
+    #[test]
+    fn what_stands_for_more_than_itself_spoils_the_object() {
+        let ceilings = json!({"spec": {"namespaces": {"names": ["acme"]}, "ceilings": {"maxBodySize": "4 MB"}}});
+        assert!(read::<TenantSpec>(Kind::Tenant, ceilings).spec.is_none());
+        assert!(read::<RouteSpec>(Kind::Route, json!({"spec": {"rules": [{"backendRefs": []}]}})).spec.is_none());
+        assert!(read::<RouteSpec>(Kind::Route, json!({})).spec.is_none());
+    }
+}
