@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+pub mod check;
 pub mod crds;
 pub mod demo;
 pub mod keys;
@@ -24,6 +25,11 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Says everything that is wrong with the manifests of a directory, where, and what to do.
+    #[command(
+        after_help = "Examples:\n  postern check examples\n  postern check deploy/ --output json | jq '.problems[]'\n\nEnds with 0 when nothing is wrong, 1 when something is, 2 when the directory cannot be read."
+    )]
+    Check(check::Args),
     /// Writes the CustomResourceDefinitions of the four kinds.
     #[command(hide = true)]
     Crds(crds::Args),
@@ -45,6 +51,7 @@ pub enum Command {
 #[must_use]
 pub fn run() -> ExitCode {
     match Cli::parse().command {
+        Command::Check(args) => check::run(&args),
         Command::Crds(args) => crds::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Keys(command) => keys::run(&command),

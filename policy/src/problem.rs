@@ -79,6 +79,11 @@ impl<'a> Problems<'a> {
         Problems { object: self.object, field: format!("{}[{index}]", self.field), found: self.found }
     }
 
+    /// The same collector at the same field, for a step that takes it whole.
+    pub fn reborrow(&mut self) -> Problems<'_> {
+        Problems { object: self.object, field: self.field.clone(), found: self.found }
+    }
+
     /// Records an error of kind [`ProblemKind::Invalid`] at this field.
     pub fn invalid(&mut self, message: impl Into<String>, help: impl Into<String>) {
         self.push(ProblemKind::Invalid, Severity::Error, message.into(), help.into());

@@ -219,7 +219,7 @@ impl Gathered {
             Kind::Tenant => return declare(&mut self.tenants, raw, problems),
             Kind::Route => return declare(&mut self.routes, raw, problems),
             Kind::RateLimitPolicy => return declare(&mut self.rate_limit_policies, raw, problems),
-            Kind::WebhookSource => {}
+            Kind::WebhookSource => return declare(&mut self.webhook_sources, raw, problems),
             Kind::Secret => insert(&mut self.secrets, core::Secret::read(&raw, collector), object),
             Kind::ConfigMap => insert(&mut self.config_maps, core::ConfigMap::read(&raw, collector), object),
             Kind::Service => insert(&mut self.services, core::Service::read(&raw, collector), object),

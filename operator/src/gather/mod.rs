@@ -31,6 +31,8 @@ pub struct Gathered {
     pub routes: BTreeMap<ObjectRef, Declared<RouteSpec>>,
     /// RateLimitPolicies.
     pub rate_limit_policies: BTreeMap<ObjectRef, Declared<RateLimitPolicySpec>>,
+    /// WebhookSources, as they were written.
+    pub webhook_sources: BTreeMap<ObjectRef, Declared<Value>>,
     /// Secrets.
     pub secrets: BTreeMap<ObjectRef, core::Secret>,
     /// ConfigMaps.

@@ -6,11 +6,19 @@
 //! - When it cannot decide: a Route that could not be compiled keeps its last good; without one its hosts
 //!   and paths answer 503 `not_programmed`.
 
+#[cfg(feature = "crd")]
+mod compile;
 mod ir;
 pub mod matcher;
 #[cfg(feature = "crd")]
+mod matching;
+#[cfg(feature = "crd")]
+pub mod settings;
+#[cfg(feature = "crd")]
 mod spec;
 
+#[cfg(feature = "crd")]
+pub use compile::{Surroundings, compile};
 pub use ir::*;
 pub use matcher::{MatchError, Matcher, Outcome, Place};
 #[cfg(feature = "crd")]

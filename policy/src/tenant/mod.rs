@@ -6,11 +6,15 @@
 //! - When it cannot decide: it always can; without a tenant there is no host, and so 404 `unknown_host`.
 
 mod agreement;
+#[cfg(feature = "crd")]
+mod compile;
 mod ir;
 #[cfg(feature = "crd")]
 mod spec;
 
 pub use agreement::Agreement;
+#[cfg(feature = "crd")]
+pub use compile::*;
 pub use ir::*;
 #[cfg(feature = "crd")]
 pub use spec::*;

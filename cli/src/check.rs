@@ -1,0 +1,167 @@
+//! `postern check DIR`: what is wrong with the manifests of a directory, all of it, where it stands, and what to do.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report};
+use operator::compile::compile;
+use operator::gather::files::{self, Files};
+use operator::gather::place::Place;
+use policy::problem::{Problem, ProblemKind, Severity};
+use policy::snapshot::{Revision, Snapshot};
+use serde::Serialize;
+
+use crate::out;
+
+/// What is written after `check`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The directory with the manifests, or one file.
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// How to print what was found.
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+/// How to print what was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// For programs: one JSON object.
+    Json,
+}
+
+/// One thing that was found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// The object; none for a file that is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+    /// The field in it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub field: String,
+    /// What is wrong.
+    pub message: String,
+    /// The way out.
+    pub help: String,
+    /// How much it costs.
+    pub severity: Severity,
+    /// Which kind of wrong it is.
+    pub kind: ProblemKind,
+    /// The file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// The line, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    /// The column in characters, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<usize>,
+    /// The text of the place.
+    #[serde(skip)]
+    pub place: Option<Place>,
+}
+
+/// Everything that is wrong with files and with what compile found in them, in the order of the files.
+#[must_use]
+pub fn findings(files: &Files, problems: &[Problem]) -> Vec<Finding> {
+    let of_file = |problem: &operator::gather::place::FileProblem| Finding {
+        object: None,
+        field: String::new(),
+        message: problem.message.clone(),
+        help: problem.help.clone(),
+        severity: Severity::Error,
+        kind: ProblemKind::Invalid,
+        file: Some(problem.place.path.clone()),
+        line: Some(problem.place.line),
+        column: Some(problem.place.column),
+        place: Some(problem.place.clone()),
+    };
+    let of_object = |problem: &Problem| {
+        let place = files.sources.locate(problem);
+        Finding {
+            object: Some(problem.object.to_string()),
+            field: problem.field.clone(),
+            message: problem.message.clone(),
+            help: problem.help.clone(),
+            severity: problem.severity,
+            kind: problem.kind,
+            file: place.as_ref().map(|place| place.path.clone()),
+            line: place.as_ref().map(|place| place.line),
+            column: place.as_ref().map(|place| place.column),
+            place,
+        }
+    };
+    let mut all: Vec<Finding> = files.problems.iter().map(of_file).chain(problems.iter().map(of_object)).collect();
+    all.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+    all
+}
+
+/// Checks a directory: 0 when nothing is wrong, 1 when an object is, 2 when the directory cannot be read.
+#[must_use]
+pub fn run(args: &Args) -> ExitCode {
+    let files = match files::read(&args.dir, None) {
+        Ok(files) => files,
+        Err(error) => return out::failed(&error, out::TROUBLE),
+    };
+    let compiled = compile(&files.gathered, &Snapshot::default(), Revision::default());
+    let all = findings(&files, &compiled.problems);
+    let errors = all.iter().filter(|finding| finding.severity == Severity::Error).count();
+    match args.output {
+        Output::Json => {
+            let report = serde_json::json!({"errors": errors, "warnings": all.len() - errors, "problems": all});
+            out::line(report);
+        }
+        Output::Text => text(&all, errors, &compiled.snapshot),
+    }
+    if errors > 0 { ExitCode::from(out::FAULT) } else { ExitCode::SUCCESS }
+}
+
+fn text(all: &[Finding], errors: usize, snapshot: &Snapshot) {
+    for finding in all {
+        out::line(rendered(finding));
+    }
+    let objects: usize = snapshot.tenants.iter().map(|tenant| tenant.objects.len() + tenant.rate_limits.len()).sum();
+    let tenants = snapshot.tenants.len();
+    let warnings = all.len() - errors;
+    match errors {
+        0 => out::note(format_args!("{tenants} tenants, {objects} objects: no errors, {warnings} warnings")),
+        _ => out::note(format_args!("{errors} errors, {warnings} warnings")),
+    }
+}
+
+/// A finding for people, with the lines around it.
+#[must_use]
+pub fn rendered(finding: &Finding) -> String {
+    let title = match (&finding.object, finding.field.as_str()) {
+        (Some(object), "") => format!("{object}: {}", finding.message),
+        (Some(object), field) => format!("{object}: {field} {}", finding.message),
+        (None, _) => finding.message.clone(),
+    };
+    let severity = match finding.severity {
+        Severity::Error => miette::Severity::Error,
+        Severity::Warning => miette::Severity::Warning,
+    };
+    let mut diagnostic = MietteDiagnostic::new(title).with_severity(severity).with_help(finding.help.clone());
+    let source = finding.place.as_ref().and_then(|place| Some((place, place.text.as_ref()?)));
+    if let Some((place, _)) = source {
+        let label = if finding.field.is_empty() { "here" } else { finding.field.as_str() };
+        let span = place.bytes.start..place.bytes.end.max(place.bytes.start);
+        diagnostic = diagnostic.with_label(LabeledSpan::at(span, label));
+    }
+    let report = Report::new(diagnostic);
+    let report = match source {
+        Some((place, text)) => {
+            report.with_source_code(NamedSource::new(place.path.display().to_string(), text.text.clone()))
+        }
+        None => report,
+    };
+    let mut rendered = String::new();
+    let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_context_lines(1);
+    if handler.render_report(&mut rendered, report.as_ref()).is_err() {
+        rendered = format!("{}: {}", finding.message, finding.help);
+    }
+    rendered
+}

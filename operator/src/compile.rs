@@ -1,1 +1,0 @@
-//! Gathered objects to sub-snapshots and problems; pure.

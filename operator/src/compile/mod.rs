@@ -1,0 +1,69 @@
+//! Gathered objects to sub-snapshots and problems. Pure: the same objects give the same answer.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use policy::names::TenantName;
+use policy::problem::{Problem, Problems};
+use policy::snapshot::{Revision, Snapshot, TenantSnapshot};
+use policy::upstream::ServicePort;
+
+use crate::gather::Gathered;
+use crate::resolve::{Resolved, resolve};
+
+pub mod endpoints;
+pub mod footprint;
+mod limits;
+mod tenant;
+
+/// What became of the objects.
+#[derive(Clone, Debug, Default)]
+pub struct Compiled {
+    /// What the dataplanes get.
+    pub snapshot: Snapshot,
+    /// What is wrong, by object and field.
+    pub problems: Vec<Problem>,
+    /// Tenants that could not be read, and for which what was in force stays.
+    pub kept: Vec<TenantName>,
+}
+
+/// Compiles everything. `previous` is what is in force: a tenant whose content is the same keeps its revision,
+/// one that cannot be read keeps all of it, and a RateLimitPolicy that cannot be compiled keeps its last limits.
+#[must_use]
+pub fn compile(gathered: &Gathered, previous: &Snapshot, revision: Revision) -> Compiled {
+    let Resolved { slices, unreadable, mut problems } = resolve(gathered);
+    problems.extend(gathered.problems.iter().cloned());
+    problems.extend(gathered.tenants.values().flat_map(|declared| declared.problems.iter().cloned()));
+    problems.extend(gathered.routes.values().flat_map(|declared| declared.problems.iter().cloned()));
+    not_compiled(gathered, &mut problems);
+    problems.extend(gathered.rate_limit_policies.values().flat_map(|declared| declared.problems.iter().cloned()));
+    let in_force = |name: &TenantName| previous.tenants.iter().find(|tenant| tenant.tenant == *name);
+    let mut tenants: Vec<Arc<TenantSnapshot>> = Vec::with_capacity(slices.len());
+    for slice in &slices {
+        let before = in_force(&slice.name);
+        let compiled = tenant::compile(gathered, slice, before.map(Arc::as_ref), revision, &mut problems);
+        match before {
+            Some(before) if before.hash == compiled.hash => tenants.push(Arc::clone(before)),
+            Some(_) | None => tenants.push(Arc::new(compiled)),
+        }
+    }
+    tenants.extend(unreadable.iter().filter_map(in_force).cloned());
+    tenants.sort_by(|a, b| a.tenant.cmp(&b.tenant));
+    let mut named: BTreeSet<ServicePort> = tenants.iter().flat_map(|tenant| tenant::services(tenant)).collect();
+    if tenants.iter().any(|tenant| tenant::any_broken(tenant)) {
+        // What is in force for a broken object may need any port that was named before.
+        named.extend(previous.endpoints.iter().map(|known| known.service.clone()));
+    }
+    let endpoints = endpoints::endpoints(gathered, &named);
+    problems.sort_by(|a, b| (&a.object, &a.field, &a.message).cmp(&(&b.object, &b.field, &b.message)));
+    problems.dedup();
+    Compiled { snapshot: Snapshot { tenants, endpoints }, problems, kept: unreadable }
+}
+
+/// WebhookSources are gathered, and refused by name until they are compiled.
+fn not_compiled(gathered: &Gathered, problems: &mut Vec<Problem>) {
+    for (object, declared) in &gathered.webhook_sources {
+        problems.extend(declared.problems.iter().cloned());
+        Problems::of(object, problems).at("spec").not_enforced("take it out of the directory");
+    }
+}

@@ -1,0 +1,172 @@
+//! One tenant to its sub-snapshot: a function of its slice.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use policy::attach::{Attached, Origin};
+use policy::authentication::AuthenticationIr;
+use policy::mode::Mode;
+use policy::problem::{Problem, Problems};
+use policy::route::settings::{self, Level, Settings};
+use policy::route::{self, MatchIr, PathMatchIr, RouteIr, RouteSpec, RuleIr, Surroundings, TimeoutsIr};
+use policy::snapshot::{Blob, ContentHash, Footprint, ObjectEntry, ObjectIr, ObjectState, Revision, TenantSnapshot};
+use policy::tenant::{TenantIr, compile_ceilings, compile_identifiers, compile_methods, method_name};
+use policy::upstream::{ServicePort, UpstreamKey};
+
+use super::{footprint, limits};
+use crate::gather::{Declared, Gathered};
+use crate::resolve::Slice;
+use crate::resolve::references::Referrer;
+
+/// Compiles a tenant.
+pub(super) fn compile(
+    gathered: &Gathered,
+    slice: &Slice<'_>,
+    previous: Option<&TenantSnapshot>,
+    revision: Revision,
+    problems: &mut Vec<Problem>,
+) -> TenantSnapshot {
+    let base = base(gathered, slice, problems);
+    let methods: Vec<Arc<str>> = base.methods.iter().map(|method| Arc::clone(method_name(method))).collect();
+    let object = &slice.tenant.meta.object;
+    let level = Level::of_tenant(slice.spec);
+    let unread = &slice.tenant.broken;
+    let settings = settings::compile(level, &methods, unread, Problems::of(object, problems).at("spec"));
+    let rate_limits = limits::compile(gathered, slice, &base.ceilings, previous, problems);
+    let mut objects = Vec::with_capacity(slice.routes.len());
+    for declared in &slice.routes {
+        objects.push(route(gathered, slice, (&base, &methods, &settings), declared, problems));
+    }
+    let hash = hash(&(&base, &rate_limits, &objects));
+    TenantSnapshot { tenant: slice.name.clone(), revision, hash, base, rate_limits, objects }
+}
+
+fn base(gathered: &Gathered, slice: &Slice<'_>, problems: &mut Vec<Problem>) -> TenantIr {
+    let object = &slice.tenant.meta.object;
+    let refs = Referrer { gathered, object, tenant: &slice.name, namespaces: &slice.namespaces };
+    let mut problems = Problems::of(object, problems);
+    let mut problems = problems.at("spec");
+    if !slice.spec.tls.is_empty() {
+        problems.at("tls").not_enforced("leave it out, and put a TLS-terminating proxy in front of the gateway");
+    }
+    TenantIr {
+        hostnames: slice.hostnames.clone(),
+        identifiers: compile_identifiers(&slice.identifiers, problems.at("identifiers")),
+        ceilings: compile_ceilings(slice.spec.ceilings.as_ref()),
+        methods: compile_methods(slice.spec, &slice.tenant.broken_methods, &refs, problems.reborrow()),
+    }
+}
+
+fn route(
+    gathered: &Gathered,
+    slice: &Slice<'_>,
+    (base, methods, settings): (&TenantIr, &[Arc<str>], &Settings),
+    declared: &Declared<RouteSpec>,
+    problems: &mut Vec<Problem>,
+) -> ObjectEntry {
+    let object = &declared.meta.object;
+    let refs = Referrer { gathered, object, tenant: &slice.name, namespaces: &slice.namespaces };
+    let footprint = footprint::of_route(&declared.value, &slice.hostnames);
+    let around = Surroundings {
+        tenant: settings,
+        methods,
+        hostnames: &slice.hostnames,
+        max_body_size: base.ceilings.max_body_size,
+        refs: &refs,
+        unread: &declared.broken,
+        created_secs: declared.meta.created_secs,
+    };
+    let mut problems = Problems::of(object, problems);
+    let compiled = match &declared.spec {
+        Some(spec) => route::compile(spec, around, problems.at("spec")),
+        None => refusing(declared, &footprint),
+    };
+    let state = compiled.map_or(ObjectState::Broken, |ir| match Blob::encode(&ObjectIr::Route(ir)) {
+        Ok(blob) => ObjectState::Compiled(blob),
+        Err(error) => {
+            problems.at("spec").invalid(error.to_string(), "report this: it is a defect of the gateway");
+            ObjectState::Broken
+        }
+    });
+    ObjectEntry { object: object.clone(), uid: Arc::clone(&declared.meta.uid), footprint, state }
+}
+
+/// A Route that cannot be read keeps its last good, unless its security is part of what cannot be read: the
+/// last good might lack the new security, so then its hosts and paths refuse.
+fn refusing(declared: &Declared<RouteSpec>, footprint: &Footprint) -> Option<RouteIr> {
+    const SECURITY: [&str; 5] = ["authentication", "authorization", "authorizationMode", "addresses", "requestSchema"];
+    let is_security =
+        |field: &str| field.split('.').any(|part| SECURITY.contains(&part.split('[').next().unwrap_or(part)));
+    let fields: BTreeSet<Arc<str>> = declared
+        .problems
+        .iter()
+        .filter(|problem| is_security(&problem.field))
+        .map(|problem| problem.field.as_str().into())
+        .collect();
+    if fields.is_empty() || footprint.hostnames.is_empty() {
+        return None;
+    }
+    let prefix = |path: &Arc<str>| MatchIr {
+        path: PathMatchIr::Prefix(if path.is_empty() { "/".into() } else { Arc::clone(path) }),
+        methods: Vec::new(),
+        headers: Vec::new(),
+        query: Vec::new(),
+    };
+    let mut matches: Vec<MatchIr> = footprint.paths.iter().map(prefix).collect();
+    if matches.is_empty() {
+        matches.push(prefix(&"/".into()));
+    }
+    let nobody = AuthenticationIr::AnyOf(Vec::new());
+    let rule = RuleIr {
+        name: "rule-0".into(),
+        matches,
+        broken_security: fields.into_iter().collect(),
+        addresses: None,
+        cors: None,
+        authentication: Attached { ir: nobody, mode: Mode::Enforce, origin: Origin::Default },
+        authorization: None,
+        security_headers: None,
+        timeouts: TimeoutsIr { request_ms: settings::DEFAULT_REQUEST_MS, backend_request_ms: 0 },
+        retry: None,
+        circuit_breaker: None,
+        fallback: None,
+        max_body_size: 0,
+        backends: Vec::new(),
+    };
+    let created_secs = declared.meta.created_secs;
+    Some(RouteIr { hostnames: footprint.hostnames.clone(), created_secs, rules: vec![rule] })
+}
+
+/// SHA-256 of the encoded content. What cannot be encoded has an all-zero hash, which no content has.
+fn hash<T: serde::Serialize>(content: &T) -> ContentHash {
+    let mut hash = [0; 32];
+    if let Ok(blob) = Blob::encode(content) {
+        let digest = ring::digest::digest(&ring::digest::SHA256, blob.bytes());
+        hash.copy_from_slice(digest.as_ref());
+    }
+    ContentHash(hash)
+}
+
+/// The Service ports that a tenant's objects name.
+pub(super) fn services(tenant: &TenantSnapshot) -> Vec<ServicePort> {
+    let mut named = Vec::new();
+    for entry in &tenant.objects {
+        let ObjectState::Compiled(blob) = &entry.state else { continue };
+        match blob.decode::<ObjectIr>() {
+            Ok(ObjectIr::Route(route)) => {
+                let backends = route.rules.iter().flat_map(|rule| &rule.backends);
+                named.extend(backends.filter_map(|backend| match &backend.upstream {
+                    UpstreamKey::Service(service) => Some(service.clone()),
+                    UpstreamKey::Url { .. } => None,
+                }));
+            }
+            Ok(ObjectIr::WebhookSource(_)) | Err(_) => {}
+        }
+    }
+    named
+}
+
+/// Whether an object of the tenant could not be compiled.
+pub(super) fn any_broken(tenant: &TenantSnapshot) -> bool {
+    tenant.objects.iter().any(|entry| entry.state == ObjectState::Broken)
+}

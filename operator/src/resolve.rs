@@ -1,1 +1,0 @@
-//! Follows references and checks grants; compiles nothing.

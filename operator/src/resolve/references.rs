@@ -1,0 +1,111 @@
+//! Other objects as one referrer may see them: its own namespace, or one that grants it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use policy::names::{Kind, ObjectRef, TenantName};
+use policy::reference::{BackendRef, ConfigMapKeyRef, SecretKeyRef, SecretSelector, selects};
+use policy::refs::{Lookup, RefError, Refs, SelectedSecret};
+use policy::secret::Secret;
+use policy::upstream::ServicePort;
+
+use crate::gather::Gathered;
+
+/// One referrer.
+#[derive(Clone, Copy, Debug)]
+pub struct Referrer<'a> {
+    /// Everything.
+    pub gathered: &'a Gathered,
+    /// Who refers.
+    pub object: &'a ObjectRef,
+    /// Its tenant.
+    pub tenant: &'a TenantName,
+    /// The tenant's namespaces.
+    pub namespaces: &'a BTreeSet<Arc<str>>,
+}
+
+impl Referrer<'_> {
+    /// The object that is meant, when this referrer may name it.
+    fn target(&self, kind: Kind, namespace: Option<&str>, name: &str) -> Lookup<ObjectRef> {
+        let own = &*self.object.namespace;
+        let namespace = namespace.unwrap_or(own);
+        let object = ObjectRef::new(kind, namespace, name);
+        if own.is_empty() {
+            // A Tenant has no namespace of its own, and every one that it lists.
+            return match namespace {
+                "" => Err(RefError::NoNamespace),
+                namespace if self.namespaces.contains(namespace) => Ok(object),
+                _ => Err(RefError::ForeignNamespace { object, tenant: self.tenant.to_string() }),
+            };
+        }
+        if namespace == own || self.granted(&object) {
+            return Ok(object);
+        }
+        Err(RefError::NotGranted { object, referrer: self.object.clone() })
+    }
+
+    fn granted(&self, object: &ObjectRef) -> bool {
+        let in_place = self.gathered.grants.values().filter(|grant| grant.meta.object.namespace == object.namespace);
+        in_place.into_iter().any(|grant| {
+            let from = grant.from.iter().any(|from| {
+                from.group == policy::crd::GROUP
+                    && from.kind == self.object.kind.to_string()
+                    && *from.namespace == *self.object.namespace
+            });
+            let to = grant.to.iter().any(|to| {
+                let named = to.name.as_ref().is_none_or(|name| **name == *object.name);
+                to.group.is_empty() && to.kind == object.kind.to_string() && named
+            });
+            from && to
+        })
+    }
+}
+
+fn missing_key(object: ObjectRef, key: &str, present: impl Iterator<Item = String>) -> RefError {
+    RefError::MissingPart { object, part: "key", wanted: key.to_owned(), present: present.collect() }
+}
+
+impl Refs for Referrer<'_> {
+    fn secret(&self, reference: &SecretKeyRef) -> Lookup<Secret> {
+        let object = self.target(Kind::Secret, reference.namespace.as_deref(), &reference.name)?;
+        let Some(secret) = self.gathered.secrets.get(&object) else { return Err(RefError::Missing(object)) };
+        let value = secret.data.get(&reference.key).cloned();
+        value.ok_or_else(|| missing_key(object, &reference.key, secret.data.keys().cloned()))
+    }
+
+    fn secrets(&self, selector: &SecretSelector) -> Lookup<Vec<SelectedSecret>> {
+        // A grant that names single Secrets does not open the others to a selector: only one for all does.
+        let place = self.target(Kind::Secret, selector.namespace.as_deref(), "*")?;
+        let in_place = self.gathered.secrets.values().filter(|secret| {
+            secret.meta.object.namespace == place.namespace && selects(&selector.match_labels, &secret.meta.labels)
+        });
+        Ok(in_place
+            .map(|secret| SelectedSecret { object: secret.meta.object.clone(), data: secret.data.clone() })
+            .collect())
+    }
+
+    fn config_map(&self, reference: &ConfigMapKeyRef) -> Lookup<Arc<str>> {
+        let object = self.target(Kind::ConfigMap, reference.namespace.as_deref(), &reference.name)?;
+        let Some(map) = self.gathered.config_maps.get(&object) else { return Err(RefError::Missing(object)) };
+        let value = map.data.get(&reference.key).cloned();
+        value.ok_or_else(|| missing_key(object, &reference.key, map.data.keys().cloned()))
+    }
+
+    fn service(&self, reference: &BackendRef) -> Lookup<ServicePort> {
+        let object = self.target(Kind::Service, reference.namespace.as_deref(), &reference.name)?;
+        let Some(service) = self.gathered.services.get(&object) else { return Err(RefError::Missing(object)) };
+        if service.external_name {
+            let (why, help) = (
+                "is of type ExternalName, which could lead anywhere",
+                "write the place as url, where it is checked, or name a Service with endpoints",
+            );
+            return Err(RefError::Unfit { object, why, help });
+        }
+        if !service.ports.iter().any(|port| port.port == reference.port) {
+            let present = service.ports.iter().map(|port| port.port.to_string()).collect();
+            let wanted = reference.port.to_string();
+            return Err(RefError::MissingPart { object, part: "port", wanted, present });
+        }
+        Ok(ServicePort { namespace: object.namespace, name: object.name, port: reference.port })
+    }
+}

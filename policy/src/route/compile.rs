@@ -1,0 +1,226 @@
+//! A Route to its IR.
+//!
+//! Two kinds of broken: a rule whose security cannot be compiled refuses every request (`broken_security`);
+//! a Route whose traffic settings cannot be compiled keeps its last good. Where both happen in one Route the
+//! last good might lack the new security, so then its broken rules refuse, whatever broke them.
+
+use std::sync::Arc;
+
+use super::settings::{self, DEFAULT_REQUEST_MS, Level, Levels, Settings};
+use super::{BackendIr, MatchIr, PathMatchIr, RouteIr, RouteSpec, RuleIr, RuleSpec, TimeoutsIr, matching};
+use crate::attach::{Attached, Origin};
+use crate::authentication::{self, AuthenticationIr};
+use crate::mode::Mode;
+use crate::names::Hostname;
+use crate::problem::Problems;
+use crate::refs::Refs;
+use crate::units::SizeText;
+use crate::upstream;
+
+/// What a Route is compiled in.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// What its tenant writes for all its Routes.
+    pub tenant: &'a Settings,
+    /// The names of the tenant's methods.
+    pub methods: &'a [Arc<str>],
+    /// The tenant's hosts, those that it really holds.
+    pub hostnames: &'a [Hostname],
+    /// The tenant's ceiling.
+    pub max_body_size: u64,
+    /// Other objects.
+    pub refs: &'a dyn Refs,
+    /// Blocks that could not be read, as paths.
+    pub unread: &'a [String],
+    /// When the Route was created.
+    pub created_secs: i64,
+}
+
+/// A Route, or `None` when its last good has to stay. Rules that must refuse do so in the IR.
+pub fn compile(spec: &RouteSpec, around: Surroundings<'_>, mut problems: Problems<'_>) -> Option<RouteIr> {
+    let hostnames = hostnames(&spec.hostnames, around.hostnames, problems.at("hostnames"));
+    let route = settings::compile(Level::of_route(spec), around.methods, around.unread, problems.reborrow());
+    let mut names: Vec<Arc<str>> = Vec::with_capacity(spec.rules.len());
+    let mut rules = Vec::with_capacity(spec.rules.len());
+    for (index, rule) in spec.rules.iter().enumerate() {
+        let mut problems = problems.at("rules");
+        let mut problems = problems.item(index);
+        let name: Arc<str> = rule.name.as_ref().map_or_else(|| format!("rule-{index}"), Clone::clone).into();
+        let mut draft = draft(rule, Arc::clone(&name), (&route, spec.max_body_size.as_ref()), around, &mut problems);
+        if names.contains(&name) {
+            problems.at("name").invalid(format!("{name} names two rules"), "give each rule its own name");
+            draft.broken_traffic.push(problems.at("name").field().into());
+        }
+        names.push(name);
+        rules.push(draft);
+    }
+    let refuses = rules.iter().any(|rule| !rule.ir.broken_security.is_empty());
+    let broken = rules.iter().any(|rule| rule.ir.broken_security.is_empty() && !rule.broken_traffic.is_empty());
+    if hostnames.is_empty() || (broken && !refuses) {
+        return None;
+    }
+    let finish = |draft: Draft| {
+        let Draft { mut ir, broken_traffic } = draft;
+        ir.broken_security.extend(broken_traffic);
+        ir
+    };
+    Some(RouteIr { hostnames, created_secs: around.created_secs, rules: rules.into_iter().map(finish).collect() })
+}
+
+/// Those of the wanted hosts that the tenant holds; all of the tenant's when none is wanted.
+fn hostnames(wanted: &[String], held: &[Hostname], mut problems: Problems<'_>) -> Vec<Hostname> {
+    if wanted.is_empty() {
+        if held.is_empty() {
+            problems.invalid("has no host: the Tenant holds none", "add spec.hostnames to the Tenant");
+        }
+        return held.to_vec();
+    }
+    let mut hosts = Vec::with_capacity(wanted.len());
+    for (index, text) in wanted.iter().enumerate() {
+        let mut problems = problems.item(index);
+        match Hostname::parse(text) {
+            Err(error) => problems.invalid(format!("{text:?} is no host name"), format!("it {error}")),
+            Ok(host) if held.iter().any(|claim| claim.covers(&host)) => hosts.push(host),
+            Ok(host) => {
+                let all = held.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                let help = match all.as_str() {
+                    "" => "the Tenant holds no host: add it to spec.hostnames of the Tenant".to_owned(),
+                    all => format!("use a host that the Tenant holds ({all}), or add it to the Tenant"),
+                };
+                problems.invalid(format!("{host} is not a host of this tenant"), help);
+            }
+        }
+    }
+    hosts
+}
+
+/// A rule with the fields that keep it from being programmed as written.
+struct Draft {
+    ir: RuleIr,
+    broken_traffic: Vec<Arc<str>>,
+}
+
+type RouteLevel<'a> = (&'a Settings, Option<&'a SizeText>);
+
+fn draft(
+    spec: &RuleSpec,
+    name: Arc<str>,
+    (route, route_max_body): RouteLevel<'_>,
+    around: Surroundings<'_>,
+    problems: &mut Problems<'_>,
+) -> Draft {
+    let rule = settings::compile(Level::of_rule(spec), around.methods, around.unread, problems.reborrow());
+    let levels = Levels { rule: &rule, route, tenant: around.tenant };
+    let (mut security, mut traffic) = (Vec::new(), Vec::new());
+    let authentication = authentication(&levels, around.methods, &mut security, problems);
+    let matches = matching::compile(&spec.matches, problems.at("matches"));
+    if matches.is_none() {
+        traffic.push(problems.at("matches").field().into());
+    }
+    not_enforced(spec, around.unread, &mut security, &mut traffic, problems);
+    let backends = backends(spec, around.refs, &mut traffic, problems);
+    levels.pick(|settings| settings.compression.as_ref(), &mut traffic);
+    let everything =
+        MatchIr { path: PathMatchIr::Prefix("/".into()), methods: Vec::new(), headers: Vec::new(), query: Vec::new() };
+    let timeouts = levels.pick(|settings| settings.timeouts.as_ref(), &mut traffic);
+    let max_body = spec.max_body_size.as_ref().or(route_max_body).map_or(around.max_body_size, SizeText::bytes);
+    if spec.max_body_size.is_some() && max_body > around.max_body_size {
+        problems.at("maxBodySize").warn(
+            format!("is above the tenant's ceiling of {} bytes, which stays in force", around.max_body_size),
+            "lower it, or have ceilings.maxBodySize of the Tenant raised",
+        );
+    }
+    let ir = RuleIr {
+        name,
+        matches: matches.unwrap_or_else(|| vec![everything]),
+        addresses: levels.pick(|settings| settings.addresses.as_ref(), &mut security),
+        cors: levels.pick(|settings| settings.cors.as_ref(), &mut traffic),
+        authentication,
+        authorization: levels.pick(|settings| settings.authorization.as_ref(), &mut security),
+        security_headers: levels.pick(|settings| settings.security_headers.as_ref(), &mut traffic),
+        timeouts: timeouts
+            .map_or(TimeoutsIr { request_ms: DEFAULT_REQUEST_MS, backend_request_ms: 0 }, |attached| attached.ir),
+        retry: levels.pick(|settings| settings.retry.as_ref(), &mut traffic),
+        circuit_breaker: levels.pick(|settings| settings.circuit_breaker.as_ref(), &mut traffic),
+        fallback: levels.pick(|settings| settings.fallback.as_ref(), &mut traffic),
+        max_body_size: max_body.min(around.max_body_size),
+        backends,
+        broken_security: security,
+    };
+    Draft { ir, broken_traffic: traffic }
+}
+
+/// Open rules are written, never assumed: without a block, any method of the tenant is asked for.
+fn authentication(
+    levels: &Levels<'_>,
+    declared: &[Arc<str>],
+    security: &mut Vec<Arc<str>>,
+    problems: &mut Problems<'_>,
+) -> Attached<AuthenticationIr> {
+    let before = security.len();
+    if let Some(attached) = levels.pick(|settings| settings.authentication.as_ref(), security) {
+        return attached;
+    }
+    let mut problems = problems.at("authentication");
+    let any = if security.len() == before {
+        let any = authentication::compile(None, declared, problems.reborrow());
+        if any.is_none() {
+            security.push(problems.field().into());
+        }
+        any
+    } else {
+        None
+    };
+    // A rule that refuses still says how its callers would prove themselves: by something.
+    let ir = any.unwrap_or_else(|| AuthenticationIr::AnyOf(declared.to_vec()));
+    Attached { ir, mode: Mode::Enforce, origin: Origin::Default }
+}
+
+/// Fields that this version knows and does not enforce. A body that was not checked must not pass.
+fn not_enforced(
+    spec: &RuleSpec,
+    unread: &[String],
+    security: &mut Vec<Arc<str>>,
+    traffic: &mut Vec<Arc<str>>,
+    problems: &mut Problems<'_>,
+) {
+    let schema = spec.request_schema.as_ref().is_some_and(|schema| schema.mode.runs());
+    let blocks = [
+        ("requestSchema", schema, true, "leave it out, or write mode: \"Off\"; check bodies in the service"),
+        ("requestTransform", !spec.request_transform.is_empty(), false, "leave it out; change requests in the service"),
+        (
+            "responseTransform",
+            !spec.response_transform.is_empty(),
+            false,
+            "leave it out; change answers in the service",
+        ),
+        ("split", spec.split.is_some(), false, "leave it out; weights alone choose the side"),
+    ];
+    for (name, written, is_security, help) in blocks {
+        let mut problems = problems.at(name);
+        if written {
+            problems.not_enforced(help);
+        }
+        if written || unread.iter().any(|field| field == problems.field()) {
+            if is_security { &mut *security } else { &mut *traffic }.push(problems.field().into());
+        }
+    }
+}
+
+fn backends(
+    spec: &RuleSpec,
+    refs: &dyn Refs,
+    traffic: &mut Vec<Arc<str>>,
+    problems: &mut Problems<'_>,
+) -> Vec<BackendIr> {
+    let mut problems = problems.at("backendRefs");
+    let mut backends: Vec<BackendIr> = Vec::with_capacity(spec.backend_refs.len());
+    for (index, backend) in spec.backend_refs.iter().enumerate() {
+        let mut problems = problems.item(index);
+        match upstream::compile(backend, refs, problems.reborrow()) {
+            Some(backend) => backends.push(backend),
+            None => traffic.push(problems.field().into()),
+        }
+    }
+    backends
+}
