@@ -78,6 +78,12 @@ impl Blob {
         Ok(rmp_serde::from_slice(&self.0)?)
     }
 
+    /// Takes bytes that were encoded before.
+    #[must_use]
+    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self(bytes.into())
+    }
+
     /// The encoded bytes, for hashing.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {

@@ -1,1 +1,23 @@
 //! One downstream connection: strict parsing, limits, hygiene.
+
+pub mod address;
+mod body;
+mod chunks;
+mod gate;
+mod head;
+mod host;
+mod hygiene;
+mod inbound;
+mod limits;
+mod path;
+mod trace;
+mod watch;
+
+pub use address::TrustedHops;
+pub use body::{RequestBody, RequestBodyError};
+pub use gate::Gate;
+pub(crate) use head::check_h2;
+pub use inbound::{Connection, Inbound, Parsed};
+pub use limits::HttpLimits;
+pub use trace::Ids;
+pub use watch::{Ticks, Watch};

@@ -1,0 +1,101 @@
+//! Where a request comes from, when trusted proxies stand in between.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::HeaderMap;
+use ipnet::IpNet;
+
+/// Which hops in front of the gateway are believed when they say where a request came from.
+#[derive(Clone, Debug, Default)]
+pub struct TrustedHops {
+    /// So many proxies append to `X-Forwarded-For` before the gateway sees it.
+    pub count: usize,
+    /// Proxies by address: entries of these are passed over.
+    pub ranges: Vec<IpNet>,
+}
+
+const X_FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// An IPv4 address in IPv6 clothes is the IPv4 address.
+#[must_use]
+pub fn plain(address: IpAddr) -> IpAddr {
+    address.to_canonical()
+}
+
+impl TrustedHops {
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.ranges.iter().any(|range| range.contains(&address))
+    }
+
+    /// Whether the connected peer itself may speak about its request: forwarded fields and request ids.
+    #[must_use]
+    pub fn trusts_peer(&self, peer: IpAddr) -> bool {
+        self.count > 0 || self.trusts(plain(peer))
+    }
+
+    /// The caller's address. `X-Forwarded-For` is read from the right: each entry was written by the hop to
+    /// its right, so the first that no trusted hop stands behind is the caller. What is written left of it is
+    /// the caller's own word and worth nothing; so is an entry that is no address.
+    #[must_use]
+    pub fn caller(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let peer = plain(peer);
+        if !self.trusts_peer(peer) {
+            return peer;
+        }
+        let values: Vec<&str> =
+            headers.get_all(X_FORWARDED_FOR).iter().map(|value| value.to_str().unwrap_or_default()).collect();
+        let entries = values.iter().rev().flat_map(|value| value.rsplit(','));
+        let mut caller = peer;
+        let mut left = self.count;
+        for entry in entries {
+            if left == 0 && !self.trusts(caller) {
+                break;
+            }
+            left = left.saturating_sub(1);
+            let Some(address) = parse(entry) else { break };
+            caller = address;
+        }
+        caller
+    }
+}
+
+/// `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:4711`.
+fn parse(entry: &str) -> Option<IpAddr> {
+    let entry = entry.trim();
+    let bare = entry.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(entry);
+    let address = bare.parse::<IpAddr>().ok();
+    address.or_else(|| entry.parse::<SocketAddr>().ok().map(|socket| socket.ip())).map(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(count: usize, ranges: &[&str], peer: &str, forwarded: &[&str]) -> String {
+        let hops = TrustedHops { count, ranges: ranges.iter().map(|range| range.parse().unwrap()).collect() };
+        let mut headers = HeaderMap::new();
+        for value in forwarded {
+            headers.append(X_FORWARDED_FOR, value.parse().unwrap());
+        }
+        hops.caller(peer.parse().unwrap(), &headers).to_string()
+    }
+
+    #[test]
+    fn what_an_untrusted_caller_writes_is_not_believed() {
+        assert_eq!(caller(0, &[], "192.0.2.9", &["10.0.0.1"]), "192.0.2.9");
+        assert_eq!(caller(1, &[], "192.0.2.9", &["10.0.0.1, 198.51.100.7"]), "198.51.100.7");
+        assert_eq!(caller(1, &[], "192.0.2.9", &["10.0.0.1", "198.51.100.7"]), "198.51.100.7");
+        assert_eq!(caller(2, &[], "192.0.2.9", &["10.0.0.1, 198.51.100.7, 203.0.113.5"]), "198.51.100.7");
+        assert_eq!(caller(0, &["192.0.2.0/24"], "192.0.2.9", &["1.1.1.1, 198.51.100.7, 192.0.2.8"]), "198.51.100.7");
+        assert_eq!(caller(0, &["192.0.2.0/24"], "198.51.100.7", &["1.1.1.1"]), "198.51.100.7");
+    }
+
+    #[test]
+    fn clothes_ports_and_rubbish_are_taken_off() {
+        assert_eq!(caller(0, &[], "::ffff:192.0.2.9", &[]), "192.0.2.9");
+        assert_eq!(caller(1, &[], "192.0.2.9", &["[2001:db8::1]:99"]), "2001:db8::1");
+        assert_eq!(caller(1, &[], "192.0.2.9", &["198.51.100.7:1234"]), "198.51.100.7");
+        assert_eq!(caller(1, &[], "192.0.2.9", &["1.1.1.1, unknown"]), "192.0.2.9");
+        assert_eq!(caller(1, &[], "192.0.2.9", &[]), "192.0.2.9");
+    }
+}

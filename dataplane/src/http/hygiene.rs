@@ -1,0 +1,109 @@
+//! Header fields that a caller cannot send through: those of one hop, and those that only the gateway may set.
+
+use http::header::{CONNECTION, HeaderMap, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+
+/// Fields of one hop (RFC 9110, 7.6.1), besides those that `Connection` names.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    CONNECTION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
+];
+
+/// Prefix of the gateway's own fields.
+const OWN_PREFIX: &str = "x-postern-";
+
+/// Identity fields that upstreams tend to believe; the gateway sets them when a policy says so.
+const IDENTITY: [&str; 9] = [
+    "x-user-id",
+    "x-tenant-id",
+    "x-forwarded-user",
+    "x-forwarded-email",
+    "x-auth-request-user",
+    "x-authenticated-user",
+    "x-remote-user",
+    "remote-user",
+    "x-original-url",
+];
+
+/// Removes the fields of one hop, also those that `Connection` names.
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    // The usual request has none of them; one look-up tells.
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// Removes identity fields and the gateway's own, under any alias: many upstreams read `_` as `-` (CGI, WSGI).
+pub(crate) fn strip_identity(headers: &mut HeaderMap, forwarded: &[HeaderName]) {
+    let protected = |name: &str| {
+        let is = |wanted: &str| same(name, wanted);
+        starts(name, OWN_PREFIX) || IDENTITY.iter().any(|one| is(one)) || forwarded.iter().any(|one| is(one.as_str()))
+    };
+    let aliases = |name: &str| name.contains('_') && starts(name, "x-forwarded-");
+    let found: Vec<HeaderName> =
+        headers.keys().filter(|name| protected(name.as_str()) || aliases(name.as_str())).cloned().collect();
+    for name in found {
+        headers.remove(name);
+    }
+}
+
+fn dashed(byte: u8) -> u8 {
+    if byte == b'_' { b'-' } else { byte }
+}
+
+fn same(name: &str, wanted: &str) -> bool {
+    name.len() == wanted.len() && name.bytes().map(dashed).eq(wanted.bytes().map(dashed))
+}
+
+fn starts(name: &str, prefix: &str) -> bool {
+    name.get(..prefix.len()).is_some_and(|start| same(start, prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(names: &[(&'static str, &'static str)]) -> HeaderMap {
+        names.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn what_connection_names_ends_here() {
+        let mut map = headers(&[("connection", "close, X-Secret"), ("x-secret", "1"), ("te", "gzip"), ("x-kept", "1")]);
+        strip_hop_by_hop(&mut map);
+        assert_eq!(map, headers(&[("x-kept", "1")]));
+    }
+
+    #[test]
+    fn identity_cannot_be_forged_under_any_alias() {
+        let mut map = headers(&[
+            ("x-user-id", "1"),
+            ("x_user_id", "1"),
+            ("x-user_id", "1"),
+            ("x-postern-tenant", "1"),
+            ("x_postern_tenant", "1"),
+            ("x-custom_claim", "1"),
+            ("x_forwarded_for", "1"),
+            ("x-user-name", "1"),
+        ]);
+        strip_identity(&mut map, &[HeaderName::from_static("x-custom-claim")]);
+        assert_eq!(map, headers(&[("x-user-name", "1")]));
+    }
+}

@@ -1,0 +1,240 @@
+//! One core: a runtime of its own, its connections, its sweep.
+
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::mpsc as std_mpsc;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+
+use super::accept::Accepted;
+use super::{App, ListenerSettings, Serve};
+use crate::http::{Connection, Gate, HttpLimits, Inbound, Ticks, TrustedHops, Watch};
+
+/// How often the sweep looks at the connections.
+const SWEEP: Duration = Duration::from_millis(250);
+/// What an HTTP/2 connection starts with (RFC 9113, 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+pub(super) struct CoreThread {
+    limits: Arc<HttpLimits>,
+    hops: Arc<TrustedHops>,
+    sockets: mpsc::UnboundedReceiver<Accepted>,
+    drained: watch::Receiver<bool>,
+    ended: std_mpsc::Sender<()>,
+}
+
+/// What the connections of one core share.
+struct Shared {
+    limits: Arc<HttpLimits>,
+    hops: Arc<TrustedHops>,
+    ticks: Ticks,
+    watches: RefCell<Vec<Weak<Watch>>>,
+    drained: watch::Receiver<bool>,
+}
+
+impl CoreThread {
+    pub(super) fn new(
+        settings: &ListenerSettings,
+        sockets: mpsc::UnboundedReceiver<Accepted>,
+        drained: watch::Receiver<bool>,
+        ended: std_mpsc::Sender<()>,
+    ) -> Self {
+        let (limits, hops) = (Arc::new(settings.http.clone()), Arc::new(settings.hops.clone()));
+        Self { limits, hops, sockets, drained, ended }
+    }
+
+    pub(super) fn drained(&self) -> watch::Receiver<bool> {
+        self.drained.clone()
+    }
+
+    pub(super) fn run<A: App>(self, app: &A) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
+        match runtime {
+            Ok(runtime) => runtime.block_on(self.serve(app)),
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "a core could not start its runtime");
+            }
+        }
+    }
+
+    async fn serve<A: App>(self, app: &A) {
+        let Self { limits, hops, mut sockets, drained, ended } = self;
+        let ticks = Ticks::default();
+        let core = app.core(ticks.clone());
+        let shared = Rc::new(Shared { limits, hops, ticks, watches: RefCell::default(), drained: drained.clone() });
+        let sweep = tokio::task::spawn_local(sweep(shared.clone(), core.clone()));
+        let mut connections = tokio::task::JoinSet::new();
+        let mut stop = drained;
+        loop {
+            tokio::select! {
+                accepted = sockets.recv() => match accepted {
+                    Some(accepted) => {
+                        connections.spawn_local(connection(shared.clone(), core.clone(), accepted));
+                    }
+                    None => break,
+                },
+                // Ended connections are taken out as they end; a panic in one is its own end and no other's.
+                Some(_) = connections.join_next() => {}
+                _ = stop.wait_for(|stop| *stop) => break,
+            }
+        }
+        drop(sockets);
+        while connections.join_next().await.is_some() {}
+        sweep.abort();
+        drop(core);
+        let _ = ended.send(());
+    }
+}
+
+async fn sweep<C: Serve>(shared: Rc<Shared>, core: Rc<C>) {
+    let began = Instant::now();
+    let mut interval = tokio::time::interval(SWEEP);
+    loop {
+        interval.tick().await;
+        shared.ticks.set(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
+        shared.watches.borrow_mut().retain(|watch| match watch.upgrade() {
+            Some(watch) => !watch.sweep(&shared.limits),
+            None => false,
+        });
+        core.tick();
+    }
+}
+
+async fn connection<C: Serve>(shared: Rc<Shared>, core: Rc<C>, accepted: Accepted) {
+    let Accepted { socket, peer, _place, _load } = accepted;
+    let Ok(socket) = nonblocking(socket) else { return };
+    let watch = Arc::new(Watch::new(shared.ticks.clone()));
+    shared.watches.borrow_mut().push(Arc::downgrade(&watch));
+    let connection = Connection { peer, hops: shared.hops.clone(), watch };
+    let patience = shared.limits.head_timeout;
+    let speaks_h2 = match tokio::time::timeout(patience, starts_with_preface(&socket)).await {
+        Ok(Ok(speaks_h2)) => speaks_h2,
+        Ok(Err(_)) | Err(_) => return,
+    };
+    // How a connection ended is the caller's matter: its requests have their own lines in the log.
+    let _ended = if speaks_h2 {
+        serve_h2(&shared, core, connection, socket).await
+    } else {
+        serve_h1(&shared, core, connection, socket).await
+    };
+}
+
+fn nonblocking(socket: std::net::TcpStream) -> io::Result<TcpStream> {
+    socket.set_nonblocking(true)?;
+    socket.set_nodelay(true)?;
+    TcpStream::from_std(socket)
+}
+
+/// Looks at the first bytes without taking them.
+async fn starts_with_preface(socket: &TcpStream) -> io::Result<bool> {
+    let mut space = [0; PREFACE.len()];
+    loop {
+        let count = socket.peek(&mut space).await?;
+        let seen = space.get(..count).unwrap_or_default();
+        match PREFACE.get(..count) {
+            // "PRI" could still be PROPFIND: enough is there to tell when it is longer than the method.
+            Some(start) if start == seen && count < 4 && count > 0 => {
+                tokio::time::sleep(Duration::from_millis(5)).await
+            }
+            Some(start) => return Ok(start == seen && count > 0),
+            None => return Ok(false),
+        }
+    }
+}
+
+async fn serve_h1<C: Serve>(
+    shared: &Rc<Shared>,
+    core: Rc<C>,
+    connection: Connection,
+    socket: TcpStream,
+) -> hyper::Result<()> {
+    let gate = Gate::new(socket, shared.limits.clone(), connection.watch.clone());
+    let heads = Cell::new(0_u64);
+    let service = service_fn(|request: Request<Incoming>| {
+        let head = heads.replace(heads.get() + 1);
+        let refused = connection.watch.refusal_of(head);
+        let close = refused.is_some();
+        let inbound = Inbound { request, connection: connection.clone(), refused };
+        let core = core.clone();
+        async move {
+            let mut response: Response<C::Body> = core.answer(inbound).await;
+            if close {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let mut http = hyper::server::conn::http1::Builder::new();
+    // The sweep keeps the times; a timer for each request would cost more than the request's own work.
+    http.header_read_timeout(None).max_headers(128).max_buf_size(shared.limits.head_bytes.max(8192) + 8192);
+    http.pipeline_flush(true);
+    let mut serving = pin!(http.serve_connection(TokioIo::new(gate), service).with_upgrades());
+    let mut stop = shared.drained.clone();
+    tokio::select! {
+        ended = serving.as_mut() => ended,
+        _ = stop.wait_for(|stop| *stop) => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    }
+}
+
+/// Runs the tasks of HTTP/2 streams on this core.
+#[derive(Clone, Copy, Debug)]
+struct Local;
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(async move {
+            future.await;
+        });
+    }
+}
+
+async fn serve_h2<C: Serve>(
+    shared: &Rc<Shared>,
+    core: Rc<C>,
+    connection: Connection,
+    socket: TcpStream,
+) -> hyper::Result<()> {
+    connection.watch.upgrade();
+    let gate = Gate::new(socket, shared.limits.clone(), connection.watch.clone());
+    let service = service_fn(|request: Request<Incoming>| {
+        let refused = crate::http::check_h2(&request, &shared.limits).err();
+        let inbound = Inbound { request, connection: connection.clone(), refused };
+        let core = core.clone();
+        async move { Ok::<_, Infallible>(core.answer(inbound).await) }
+    });
+    let limits = &shared.limits;
+    let mut http = hyper::server::conn::http2::Builder::new(Local);
+    http.timer(TokioTimer::new())
+        .max_concurrent_streams(limits.h2_streams)
+        .initial_stream_window_size(limits.h2_window_bytes)
+        .initial_connection_window_size(limits.h2_window_bytes)
+        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+        .max_send_buf_size(64 * 1024)
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(64)
+        .keep_alive_interval(limits.stall_timeout)
+        .keep_alive_timeout(limits.stall_timeout);
+    let mut serving = pin!(http.serve_connection(TokioIo::new(gate), service));
+    let mut stop = shared.drained.clone();
+    tokio::select! {
+        ended = serving.as_mut() => ended,
+        _ = stop.wait_for(|stop| *stop) => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    }
+}

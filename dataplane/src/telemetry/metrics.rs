@@ -1,0 +1,244 @@
+//! Prometheus metrics. Labels are bounded: tenants, upstreams and filters of the snapshot, and the words of
+//! [`Reason`]; never a path, an address or a caller.
+
+use std::time::Duration;
+
+use policy::names::TenantName;
+use policy::refusal::Reason;
+use policy::stage::Filter;
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+/// Upper bounds of the duration histogram, in seconds.
+const DURATION_BUCKETS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+/// The tenant label of requests that no tenant has.
+const NO_TENANT: &str = "";
+
+/// What a request is to the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Traffic {
+    /// Forwarded to an upstream.
+    Api,
+    /// A webhook.
+    Webhook,
+}
+
+impl Traffic {
+    const ALL: [Self; 2] = [Self::Api, Self::Webhook];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Webhook => "webhook",
+        }
+    }
+}
+
+/// Every metric of a dataplane.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    refusals: IntCounterVec,
+    would_refuse: IntCounterVec,
+    duration: HistogramVec,
+    upstream_attempts: IntCounterVec,
+    /// Whether the breaker of an upstream is closed (0), half open (1) or open (2).
+    pub breaker_state: IntGaugeVec,
+    /// Connections that are open.
+    pub connections_open: IntGauge,
+    /// Connections that were accepted.
+    pub connections_accepted: IntCounter,
+    /// Connections that were closed because a budget was spent.
+    pub connections_refused: IntCounter,
+    /// Lines that the access log had to drop.
+    pub access_log_dropped: IntCounter,
+    /// Snapshots that were applied.
+    pub snapshots_applied: IntCounter,
+    /// Objects, by state: `programmed`, `last_good`, `not_programmed`.
+    pub objects: IntGaugeVec,
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+    let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+    let metric = IntGaugeVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+    let metric = IntCounter::new(name, help)?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+impl Metrics {
+    /// Declares every metric.
+    ///
+    /// # Errors
+    /// When two metrics have one name.
+    pub fn new() -> prometheus::Result<Self> {
+        let r = Registry::new();
+        let durations =
+            HistogramOpts::new("postern_request_duration_seconds", "From a request's head to the end of its answer")
+                .buckets(DURATION_BUCKETS.to_vec());
+        let duration = HistogramVec::new(durations, &["tenant", "traffic"])?;
+        r.register(Box::new(duration.clone()))?;
+        let connections_open = IntGauge::new("postern_connections_open", "Downstream connections that are open")?;
+        r.register(Box::new(connections_open.clone()))?;
+        Ok(Self {
+            requests: counters(&r, "postern_requests_total", "Requests answered", &["tenant", "traffic", "status"])?,
+            refusals: counters(&r, "postern_refusals_total", "Requests the gateway said no to", &["tenant", "reason"])?,
+            would_refuse: counters(
+                &r,
+                "postern_would_refuse_total",
+                "Requests that a policy in mode Audit would have refused",
+                &["tenant", "filter", "reason"],
+            )?,
+            upstream_attempts: counters(
+                &r,
+                "postern_upstream_attempts_total",
+                "Attempts to reach an upstream; outcome is ok, or the reason of the failure",
+                &["tenant", "upstream", "outcome"],
+            )?,
+            breaker_state: gauges(
+                &r,
+                "postern_breaker_state",
+                "Circuit breaker: 0 closed, 1 half open, 2 open",
+                &["tenant", "upstream"],
+            )?,
+            connections_accepted: counter(&r, "postern_connections_accepted_total", "Downstream connections accepted")?,
+            connections_refused: counter(
+                &r,
+                "postern_connections_refused_total",
+                "Downstream connections closed because a budget was spent",
+            )?,
+            access_log_dropped: counter(&r, "postern_access_log_dropped_total", "Access-log lines dropped")?,
+            snapshots_applied: counter(&r, "postern_snapshots_applied_total", "Snapshots applied")?,
+            objects: gauges(&r, "postern_objects", "Objects of the snapshot by state", &["state"])?,
+            connections_open,
+            duration,
+            registry: r,
+        })
+    }
+
+    /// The registry, for what other modules register.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The handles of one tenant, resolved once when its snapshot is swapped in.
+    #[must_use]
+    pub fn tenant(&self, name: Option<&TenantName>) -> TenantMetrics {
+        let tenant = name.map_or(NO_TENANT, TenantName::as_str);
+        let of = |traffic: Traffic| {
+            let status = |class: &str| self.requests.with_label_values(&[tenant, traffic.word(), class]);
+            PerTraffic {
+                requests: [status("1xx"), status("2xx"), status("3xx"), status("4xx"), status("5xx")],
+                duration: self.duration.with_label_values(&[tenant, traffic.word()]),
+            }
+        };
+        TenantMetrics { tenant: tenant.into(), per_traffic: Traffic::ALL.map(of), metrics: self.clone() }
+    }
+
+    /// Forgets a tenant that is gone.
+    pub fn forget_tenant(&self, name: &TenantName) {
+        let tenant = name.as_str();
+        for traffic in Traffic::ALL.map(Traffic::word) {
+            for class in ["1xx", "2xx", "3xx", "4xx", "5xx"] {
+                let _ = self.requests.remove_label_values(&[tenant, traffic, class]);
+            }
+            let _ = self.duration.remove_label_values(&[tenant, traffic]);
+        }
+        for reason in Reason::ALL {
+            let _ = self.refusals.remove_label_values(&[tenant, reason.word()]);
+            for filter in Filter::ORDER {
+                let _ = self.would_refuse.remove_label_values(&[tenant, filter.word(), reason.word()]);
+            }
+        }
+    }
+
+    /// The exposition text (`text/plain; version=0.0.4`).
+    ///
+    /// # Errors
+    /// When a metric cannot be encoded.
+    pub fn encode(&self) -> prometheus::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}
+
+#[derive(Clone, Debug)]
+struct PerTraffic {
+    requests: [IntCounter; 5],
+    duration: Histogram,
+}
+
+/// The handles of one tenant.
+#[derive(Clone, Debug)]
+pub struct TenantMetrics {
+    tenant: Box<str>,
+    per_traffic: [PerTraffic; 2],
+    metrics: Metrics,
+}
+
+impl TenantMetrics {
+    /// One request was answered.
+    pub fn answered(&self, traffic: Traffic, status: u16, took: Duration) {
+        let [api, webhook] = &self.per_traffic;
+        let handles = match traffic {
+            Traffic::Api => api,
+            Traffic::Webhook => webhook,
+        };
+        if let Some(counter) = handles.requests.get(usize::from(status / 100).wrapping_sub(1)) {
+            counter.inc();
+        }
+        handles.duration.observe(took.as_secs_f64());
+    }
+
+    /// The gateway said no.
+    pub fn refused(&self, reason: Reason) {
+        self.metrics.refusals.with_label_values(&[&self.tenant, reason.word()]).inc();
+    }
+
+    /// A policy in mode `Audit` would have said no.
+    pub fn would_refuse(&self, filter: Filter, reason: Reason) {
+        self.metrics.would_refuse.with_label_values(&[&self.tenant, filter.word(), reason.word()]).inc();
+    }
+
+    /// The counter of one upstream's attempts with one outcome.
+    #[must_use]
+    pub fn upstream_attempts(&self, upstream: &str, outcome: &str) -> IntCounter {
+        self.metrics.upstream_attempts.with_label_values(&[&self.tenant, upstream, outcome])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenant_that_is_gone_leaves_no_series() {
+        let metrics = Metrics::new().unwrap();
+        let name = TenantName::parse("acme").unwrap();
+        let tenant = metrics.tenant(Some(&name));
+        tenant.answered(Traffic::Api, 204, Duration::from_millis(3));
+        tenant.refused(Reason::RateLimited);
+        tenant.would_refuse(Filter::RateLimit, Reason::RateLimited);
+        let text = String::from_utf8(metrics.encode().unwrap()).unwrap();
+        assert!(text.contains("postern_requests_total{status=\"2xx\",tenant=\"acme\",traffic=\"api\"} 1"), "{text}");
+        metrics.forget_tenant(&name);
+        let text = String::from_utf8(metrics.encode().unwrap()).unwrap();
+        assert!(!text.contains("acme"), "{text}");
+    }
+}
