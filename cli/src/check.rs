@@ -132,6 +132,14 @@ fn text(all: &[Finding], errors: usize, snapshot: &Snapshot) {
     }
 }
 
+/// Lines of a Secret are never printed: only where they are.
+fn may_show_a_secret(finding: &Finding, text: &str) -> bool {
+    match &finding.object {
+        Some(object) => object.starts_with("Secret "),
+        None => text.contains("Secret"),
+    }
+}
+
 /// A finding for people, with the lines around it.
 #[must_use]
 pub fn rendered(finding: &Finding) -> String {
@@ -146,6 +154,7 @@ pub fn rendered(finding: &Finding) -> String {
     };
     let mut diagnostic = MietteDiagnostic::new(title).with_severity(severity).with_help(finding.help.clone());
     let source = finding.place.as_ref().and_then(|place| Some((place, place.text.as_ref()?)));
+    let source = source.filter(|(_, text)| !may_show_a_secret(finding, &text.text));
     if let Some((place, _)) = source {
         let label = if finding.field.is_empty() { "here" } else { finding.field.as_str() };
         let span = place.bytes.start..place.bytes.end.max(place.bytes.start);
@@ -158,7 +167,10 @@ pub fn rendered(finding: &Finding) -> String {
         }
         None => report,
     };
-    let mut rendered = String::new();
+    let mut rendered = match (&finding.file, finding.line, source) {
+        (Some(file), Some(line), None) => format!("  {}:{line}:{}\n", file.display(), finding.column.unwrap_or(1)),
+        (_, _, _) => String::new(),
+    };
     let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_context_lines(1);
     if handler.render_report(&mut rendered, report.as_ref()).is_err() {
         rendered = format!("{}: {}", finding.message, finding.help);

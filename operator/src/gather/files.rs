@@ -4,6 +4,7 @@
 //! is unknown, not empty: what it said before stays.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,10 +30,15 @@ pub struct Files {
 }
 
 /// One file that could be read.
-#[derive(Debug)]
 struct Content {
     text: Arc<Text>,
     documents: Vec<Document>,
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Content").field(&self.text).finish()
+    }
 }
 
 /// Reads every `*.yaml` and `*.yml` below `dir`; hidden ones are left out. What `previous` knew of a file that

@@ -62,8 +62,8 @@ pub struct Meta {
     pub labels: BTreeMap<String, String>,
 }
 
-/// An object before its kind is looked at.
-#[derive(Clone, Debug)]
+/// An object before its kind is looked at. Not `Debug`: it may be a Secret.
+#[derive(Clone)]
 pub struct Raw {
     /// What every object has.
     pub meta: Meta,

@@ -1,6 +1,7 @@
 //! Where a field stands: file, line, column.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,12 +12,19 @@ use policy::problem::Problem;
 use super::yaml::{Document, Spot};
 
 /// A file's text.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub struct Text {
     /// Its path.
     pub path: PathBuf,
     /// What it says.
     pub text: String,
+}
+
+/// A file may hold Secrets, so only its path is shown.
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Text({})", self.path.display())
+    }
 }
 
 /// A stretch of a file.

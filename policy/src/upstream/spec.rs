@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// A Service port or an URL, with its share.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-kubernetes-validations" = [{"rule": "has(self.name) != has(self.url)", "message": "name either a Service (name, port) or an url"}, {"rule": "has(self.name) == has(self.port)", "message": "a Service needs both name and port; an url has its port inside"}, {"rule": "!has(self.namespace) || has(self.name)", "message": "namespace belongs to a Service"}]))]
+#[schemars(extend("x-kubernetes-validations" = [{"rule": "has(self.name) != has(self.url)", "message": "name either a Service (name, port) or an url"}, {"rule": "has(self.name) == has(self.port)", "message": "a Service needs both name and port; an url has its port inside"}, {"rule": "!has(self.__namespace__) || has(self.name)", "message": "namespace belongs to a Service"}]))]
 pub struct BackendSpec {
     /// The Service's name.
     #[serde(skip_serializing_if = "Option::is_none")]
