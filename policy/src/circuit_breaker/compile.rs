@@ -42,3 +42,17 @@ pub fn compile(spec: &CircuitBreakerSpec, mut problems: Problems<'_>) -> Option<
     };
     (problems.errors() == before).then_some(ir)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::golden;
+
+    #[test]
+    fn golden_files_hold_and_the_page_compiles() {
+        golden::check("circuit_breaker", |spec: &CircuitBreakerSpec, _, problems| compile(spec, problems));
+        golden::check_page("circuit_breaker", "/circuitBreaker", |spec: &CircuitBreakerSpec, _, problems| {
+            compile(spec, problems)
+        });
+    }
+}

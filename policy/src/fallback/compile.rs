@@ -22,3 +22,15 @@ pub fn compile(spec: &FallbackSpec, mut problems: Problems<'_>) -> Option<Fallba
     let ir = FallbackIr { status: *status, content_type: content_type.into(), body: body.as_str().into() };
     (problems.errors() == before).then_some(ir)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::golden;
+
+    #[test]
+    fn golden_files_hold_and_the_page_compiles() {
+        golden::check("fallback", |spec: &FallbackSpec, _, problems| compile(spec, problems));
+        golden::check_page("fallback", "/fallback", |spec: &FallbackSpec, _, problems| compile(spec, problems));
+    }
+}

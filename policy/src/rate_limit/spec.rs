@@ -97,7 +97,7 @@ fn local_share() -> WhenUnavailable {
     doc = "Rate limits and quotas for Tenants, Routes and WebhookSources. Policies add up: the strictest decides."
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-kubernetes-validations" = [{"rule": "has(self.limits) || has(self.quotas)", "message": "name limits, quotas or both: a policy without either limits nothing"}]))]
+#[schemars(extend("x-kubernetes-validations" = [{"rule": "has(self.limits) || has(self.quotas)", "message": "name limits, quotas or both: a policy without either limits nothing"}, {"rule": "!has(self.onExceeded) || self.onExceeded != 'Pace' || self.targetRefs.all(t, t.kind == 'WebhookSource')", "message": "Pace is for events: every target must be a WebhookSource"}]))]
 pub struct RateLimitPolicySpec {
     /// The tenant that it belongs to; needed only where a namespace serves several.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -36,3 +36,15 @@ pub fn compile(spec: &RetrySpec, mut problems: Problems<'_>) -> Option<RetryIr> 
     };
     (problems.errors() == before).then_some(ir)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::golden;
+
+    #[test]
+    fn golden_files_hold_and_the_page_compiles() {
+        golden::check("retry", |spec: &RetrySpec, _, problems| compile(spec, problems));
+        golden::check_page("retry", "/retry", |spec: &RetrySpec, _, problems| compile(spec, problems));
+    }
+}

@@ -9,6 +9,7 @@ use crate::units::DurationText;
 /// Pauses between attempts: doubled each time, with full jitter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [{"rule": "!has(self.base) || !has(self.max) || self.base.contains('d') || self.max.contains('d') || duration(self.base) <= duration(self.max)", "message": "max must be at least base"}]))]
 pub struct BackoffSpec {
     /// The first pause; 25ms when left out.
     #[serde(skip_serializing_if = "Option::is_none")]

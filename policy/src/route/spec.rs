@@ -143,6 +143,7 @@ pub struct MatchSpec {
 /// Deadlines; 0s means none. `backendRequest` may not be longer than `request`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [{"rule": "!has(self.request) || !has(self.backendRequest) || self.request.contains('d') || self.backendRequest.contains('d') || duration(self.request) == duration('0s') || duration(self.backendRequest) <= duration(self.request)", "message": "backendRequest must not be longer than request"}]))]
 pub struct TimeoutsSpec {
     /// For the whole request with all attempts; 30s when left out.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -47,3 +47,14 @@ pub fn origin(url: &str, mut problems: Problems<'_>) -> Option<UpstreamKey> {
     let port = uri.port_u16().unwrap_or(80);
     Some(UpstreamKey::Url { scheme: scheme.into(), host: host.to_ascii_lowercase().into(), port })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::golden;
+
+    #[test]
+    fn golden_files_hold() {
+        golden::check("upstream", |spec: &BackendSpec, refs, problems| compile(spec, refs, problems));
+    }
+}
