@@ -7,6 +7,8 @@ pub mod alarm;
 pub mod balance;
 pub mod clock;
 pub mod forward;
+#[cfg(test)]
+mod forward_tests;
 pub mod hop_by_hop;
 pub mod http1;
 pub mod pool;

@@ -80,38 +80,65 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// Its trailers.
     pub trailers: HeaderMap,
-    /// Bytes that follow it.
-    pub rest: Bytes,
 }
 
-/// Reads all that an upstream sent before it closed the connection, as the exchange would.
+/// An answer that comes in pieces.
+struct Incoming<'a> {
+    buffer: BytesMut,
+    to_come: &'a [u8],
+    piece: usize,
+}
+
+impl Incoming<'_> {
+    /// Takes in another piece; no when the upstream has closed.
+    fn fill(&mut self) -> bool {
+        let length = self.piece.max(1).min(self.to_come.len());
+        let (piece, to_come) = self.to_come.split_at(length);
+        self.buffer.extend_from_slice(piece);
+        self.to_come = to_come;
+        !piece.is_empty()
+    }
+
+    fn final_head(&mut self) -> Result<ResponseHead, Malformed> {
+        let mut scan = HeadScan::default();
+        let mut interim = 0;
+        loop {
+            let Some(head) = take_head(&mut scan, &mut self.buffer)? else {
+                if self.fill() {
+                    continue;
+                }
+                return Err(Malformed::EarlyEnd);
+            };
+            match head.status.as_u16() {
+                101 => return Err(Malformed::UnaskedUpgrade),
+                100..200 if interim == MAX_INTERIM => return Err(Malformed::TooManyInterim),
+                100..200 => interim += 1,
+                _ => return Ok(head),
+            }
+        }
+    }
+}
+
+/// Reads all that an upstream sent before it closed the connection, as the exchange would, when it comes so
+/// many bytes at a time.
 ///
 /// # Errors
 /// The rule that the answer breaks.
-pub fn decode_answer(method: &Method, bytes: &[u8]) -> Result<Answer, Malformed> {
-    let mut buffer = BytesMut::from(bytes);
-    let mut scan = HeadScan::default();
-    let mut interim = 0;
-    let head = loop {
-        let head = take_head(&mut scan, &mut buffer)?.ok_or(Malformed::EarlyEnd)?;
-        match head.status.as_u16() {
-            101 => return Err(Malformed::UnaskedUpgrade),
-            100..200 if interim == MAX_INTERIM => return Err(Malformed::TooManyInterim),
-            100..200 => interim += 1,
-            _ => break head,
-        }
-    };
+pub fn decode_answer(method: &Method, bytes: &[u8], piece: usize) -> Result<Answer, Malformed> {
+    let mut incoming = Incoming { buffer: BytesMut::new(), to_come: bytes, piece };
+    let head = incoming.final_head()?;
     let mut decoder = Decoder::new(frame(&head, method)?.framing);
     let mut body = Vec::new();
     let mut trailers = HeaderMap::new();
     loop {
-        match decoder.step(&mut buffer)? {
+        match decoder.step(&mut incoming.buffer)? {
             Step::Data(data) => body.extend_from_slice(&data),
             Step::Trailers(fields) => trailers = fields,
             Step::End => break,
+            Step::More if incoming.fill() => {}
             Step::More if decoder.may_close() => break,
             Step::More => return Err(Malformed::EarlyEnd),
         }
     }
-    Ok(Answer { head, body, trailers, rest: buffer.freeze() })
+    Ok(Answer { head, body, trailers })
 }

@@ -8,6 +8,8 @@ pub mod body;
 pub(crate) mod chunked;
 pub(crate) mod connection;
 pub mod decode;
+#[cfg(test)]
+mod differential;
 pub mod error;
 pub mod exchange;
 pub(crate) mod framing;
