@@ -161,6 +161,10 @@ where
             }
         }
         self.data = data;
+        // Known to be the last: what it has sent is all there is, without asking once more.
+        if self.framing == Framing::Length(0) && self.body.as_ref().is_some_and(B::is_end_stream) {
+            self.body = None;
+        }
         Ok(())
     }
 
