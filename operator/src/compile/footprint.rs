@@ -33,6 +33,15 @@ pub fn of_route(value: &Value, held: &[Hostname]) -> Footprint {
     Footprint { hostnames, paths }
 }
 
+/// A WebhookSource's hosts and path; one that is verified elsewhere (`shared`) answers nowhere.
+#[must_use]
+pub fn of_source(value: &Value, held: &[Hostname]) -> Footprint {
+    let hosts = texts(value, "/spec/match/hostnames").filter_map(|text| Hostname::parse(text).ok());
+    let hostnames = hosts.filter(|host| held.iter().any(|claim| claim.covers(host))).collect();
+    let path = value.pointer("/spec/match/path").and_then(Value::as_str);
+    Footprint { hostnames, paths: path.into_iter().map(Arc::from).collect() }
+}
+
 fn prefix(one: &Value) -> Option<Arc<str>> {
     let path = one.get("path")?;
     let value = path.get("value")?.as_str()?;

@@ -1,10 +1,10 @@
 //! Gathered objects to sub-snapshots and problems. Pure: the same objects give the same answer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use policy::names::TenantName;
-use policy::problem::{Problem, Problems};
+use policy::problem::Problem;
 use policy::snapshot::{Revision, Snapshot, TenantSnapshot};
 use policy::upstream::ServicePort;
 
@@ -35,9 +35,11 @@ pub fn compile(gathered: &Gathered, previous: &Snapshot, revision: Revision) -> 
     problems.extend(gathered.problems.iter().cloned());
     problems.extend(gathered.tenants.values().flat_map(|declared| declared.problems.iter().cloned()));
     problems.extend(gathered.routes.values().flat_map(|declared| declared.problems.iter().cloned()));
-    not_compiled(gathered, &mut problems);
+    problems.extend(gathered.webhook_sources.values().flat_map(|declared| declared.problems.iter().cloned()));
     problems.extend(gathered.rate_limit_policies.values().flat_map(|declared| declared.problems.iter().cloned()));
-    let in_force = |name: &TenantName| previous.tenants.iter().find(|tenant| tenant.tenant == *name);
+    let known: HashMap<&TenantName, &Arc<TenantSnapshot>> =
+        previous.tenants.iter().map(|tenant| (&tenant.tenant, tenant)).collect();
+    let in_force = |name: &TenantName| known.get(name).copied();
     let mut tenants: Vec<Arc<TenantSnapshot>> = Vec::with_capacity(slices.len());
     for slice in &slices {
         let before = in_force(&slice.name);
@@ -58,12 +60,4 @@ pub fn compile(gathered: &Gathered, previous: &Snapshot, revision: Revision) -> 
     problems.sort_by(|a, b| (&a.object, &a.field, &a.message).cmp(&(&b.object, &b.field, &b.message)));
     problems.dedup();
     Compiled { snapshot: Snapshot { tenants, endpoints }, problems, kept: unreadable }
-}
-
-/// WebhookSources are gathered, and refused by name until they are compiled.
-fn not_compiled(gathered: &Gathered, problems: &mut Vec<Problem>) {
-    for (object, declared) in &gathered.webhook_sources {
-        problems.extend(declared.problems.iter().cloned());
-        Problems::of(object, problems).at("spec").not_enforced("take it out of the directory");
-    }
 }

@@ -12,6 +12,7 @@ use policy::route::{self, MatchIr, PathMatchIr, RouteIr, RouteSpec, RuleIr, Surr
 use policy::snapshot::{Blob, ContentHash, Footprint, ObjectEntry, ObjectIr, ObjectState, Revision, TenantSnapshot};
 use policy::tenant::{TenantIr, compile_ceilings, compile_identifiers, compile_methods, method_name};
 use policy::upstream::{ServicePort, UpstreamKey};
+use serde_json::Value;
 
 use super::{footprint, limits};
 use crate::gather::{Declared, Gathered};
@@ -36,6 +37,9 @@ pub(super) fn compile(
     let mut objects = Vec::with_capacity(slice.routes.len());
     for declared in &slice.routes {
         objects.push(route(gathered, slice, (&base, &methods, &settings), declared, problems));
+    }
+    for declared in &slice.sources {
+        objects.push(source(slice, declared, problems));
     }
     let hash = hash(&(&base, &rate_limits, &objects));
     TenantSnapshot { tenant: slice.name.clone(), revision, hash, base, rate_limits, objects }
@@ -89,6 +93,15 @@ fn route(
         }
     });
     ObjectEntry { object: object.clone(), uid: Arc::clone(&declared.meta.uid), footprint, state }
+}
+
+/// WebhookSources are not compiled by this version: their hosts and paths say so with 503 `not_programmed`,
+/// rather than let another rule take their events.
+fn source(slice: &Slice<'_>, declared: &Declared<Value>, problems: &mut Vec<Problem>) -> ObjectEntry {
+    let object = &declared.meta.object;
+    Problems::of(object, problems).at("spec").not_enforced("take the object out until a version enforces it");
+    let footprint = footprint::of_source(&declared.value, &slice.hostnames);
+    ObjectEntry { object: object.clone(), uid: Arc::clone(&declared.meta.uid), footprint, state: ObjectState::Broken }
 }
 
 /// A Route that cannot be read keeps its last good, unless its security is part of what cannot be read: the

@@ -1,5 +1,6 @@
 //! A value against the structural schema of its kind, as the API server does it: every problem at once.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use policy::names::Kind;
@@ -19,6 +20,27 @@ static DEFINITIONS: LazyLock<Vec<(String, Value)>> = LazyLock::new(|| {
         (kind, spec.unwrap_or_default())
     };
     definitions.iter().map(|definition| schema(&definition.body)).collect()
+});
+
+/// Every pattern of every schema, compiled once.
+static PATTERNS: LazyLock<HashMap<String, Regex>> = LazyLock::new(|| {
+    fn collect(schema: &Value, patterns: &mut HashMap<String, Regex>) {
+        match schema {
+            Value::Object(map) => {
+                if let Some(pattern) = map.get("pattern").and_then(Value::as_str)
+                    && let Ok(regex) = Regex::new(pattern)
+                {
+                    patterns.insert(pattern.to_owned(), regex);
+                }
+                map.values().for_each(|inner| collect(inner, patterns));
+            }
+            Value::Array(list) => list.iter().for_each(|inner| collect(inner, patterns)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let mut patterns = HashMap::new();
+    DEFINITIONS.iter().for_each(|(_, schema)| collect(schema, &mut patterns));
+    patterns
 });
 
 /// Checks `spec` of an object of one of the four kinds.
@@ -166,7 +188,7 @@ fn string(text: &str, schema: &Value, problems: &mut Problems<'_>) {
         return;
     }
     let Some(pattern) = schema.get("pattern").and_then(Value::as_str) else { return };
-    if Regex::new(pattern).is_ok_and(|regex| !regex.is_match(text)) {
+    if PATTERNS.get(pattern).is_none_or(|regex| !regex.is_match(text)) {
         let (message, help) = match pattern {
             DURATION_PATTERN => (format!("`{}` is no duration", shown(text)), UnitError::Duration.to_string()),
             SIZE_PATTERN => (format!("`{}` is no size", shown(text)), UnitError::Size.to_string()),

@@ -33,6 +33,8 @@ pub struct Slice<'a> {
     pub identifiers: IdentifiersSpec,
     /// Its Routes.
     pub routes: Vec<&'a Declared<RouteSpec>>,
+    /// Its WebhookSources.
+    pub sources: Vec<&'a Declared<Value>>,
     /// Its RateLimitPolicies.
     pub policies: Vec<&'a Declared<RateLimitPolicySpec>>,
 }
@@ -71,6 +73,7 @@ pub fn resolve(gathered: &Gathered) -> Resolved<'_> {
     let mut held = claims::settle(tenants.iter().map(|tenant| tenant.declared), &mut resolved.problems);
     let owners = Owners::of(&tenants);
     let routes = owners.sort(&gathered.routes, &mut resolved.problems);
+    let sources = owners.sort(&gathered.webhook_sources, &mut resolved.problems);
     let policies = owners.sort(&gathered.rate_limit_policies, &mut resolved.problems);
     for Named { name, declared, namespaces } in tenants {
         let Some(spec) = &declared.spec else {
@@ -85,6 +88,7 @@ pub fn resolve(gathered: &Gathered) -> Resolved<'_> {
             hostnames: held.hostnames,
             identifiers: held.identifiers,
             routes: routes.get(&name).cloned().unwrap_or_default(),
+            sources: sources.get(&name).cloned().unwrap_or_default(),
             policies: policies.get(&name).cloned().unwrap_or_default(),
             name,
         });
