@@ -45,6 +45,7 @@ pub mod ip_allow;
 pub mod jwt;
 #[cfg(feature = "crd")]
 pub mod mutual_tls;
+pub mod ordering;
 #[cfg(feature = "crd")]
 pub mod quota;
 pub mod rate_limit;

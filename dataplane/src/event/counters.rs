@@ -1,0 +1,80 @@
+//! What the event path counts, for telemetry to read.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use policy::names::TenantName;
+
+/// What one tenant has in the spool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TenantDepth {
+    /// Rows, dead ones included.
+    pub rows: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Totals since start, and the depth now.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Events made durable.
+    pub accepted: AtomicU64,
+    /// Events that had been accepted before.
+    pub duplicates: AtomicU64,
+    /// Entries stored as dead letters at once.
+    pub refused: AtomicU64,
+    /// POSTs that could not be made durable.
+    pub not_durable: AtomicU64,
+    /// POSTs refused because a tenant's share is full.
+    pub pending_full: AtomicU64,
+    /// Events delivered.
+    pub delivered: AtomicU64,
+    /// Attempts that will be repeated.
+    pub retried: AtomicU64,
+    /// Events dead after their last attempt.
+    pub dead_attempts: AtomicU64,
+    /// Events dead because the destination answered 410.
+    pub dead_gone: AtomicU64,
+    /// Events dead because they could not be written as CloudEvents.
+    pub dead_malformed: AtomicU64,
+    /// Dead letters dropped at the end of their retention.
+    pub dead_expired: AtomicU64,
+    /// Rows set aside because their checksum did not fit.
+    pub damaged: AtomicU64,
+    /// Remembered ids dropped before their window ended, because a tenant had too many.
+    pub ids_forgotten: AtomicU64,
+    /// Transactions, each one fsync.
+    pub commits: AtomicU64,
+    depth: Mutex<BTreeMap<TenantName, TenantDepth>>,
+}
+
+pub(super) fn add(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Ordering::Relaxed);
+}
+
+impl Counters {
+    /// What each tenant has in the spool.
+    #[must_use]
+    pub fn depth(&self) -> BTreeMap<TenantName, TenantDepth> {
+        self.lock().clone()
+    }
+
+    pub(super) fn depth_of(&self, tenant: &TenantName) -> TenantDepth {
+        self.lock().get(tenant).copied().unwrap_or_default()
+    }
+
+    pub(super) fn change_depth(&self, tenant: &TenantName, rows: i64, bytes: i64) {
+        let mut depth = self.lock();
+        let now = depth.entry(tenant.clone()).or_default();
+        now.rows = now.rows.saturating_add_signed(rows);
+        now.bytes = now.bytes.saturating_add_signed(bytes);
+        if now.rows == 0 {
+            depth.remove(tenant);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<TenantName, TenantDepth>> {
+        self.depth.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,234 @@
+//! What an operator asks of the spool: list, show, replay, drop; online and on a closed file.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+use serde::Serialize;
+
+use super::row::{COLUMNS, DAMAGED, DEAD, PARKED, Read, WAITING, read};
+use super::{Spool, SpoolError, open_reader};
+use crate::event::claim::Key;
+
+/// Rows in one listing at most.
+pub const MAX_LISTED: u32 = 1000;
+
+/// Where an event is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Not attempted yet.
+    Waiting,
+    /// Attempted, and due again.
+    Parked,
+    /// Will not be attempted again unless it is replayed.
+    Dead,
+    /// Its checksum does not fit.
+    Damaged,
+}
+
+impl State {
+    fn number(self) -> i64 {
+        match self {
+            Self::Waiting => WAITING,
+            Self::Parked => PARKED,
+            Self::Dead => DEAD,
+            Self::Damaged => DAMAGED,
+        }
+    }
+}
+
+/// Which events; what is not named matches all.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Of this tenant.
+    pub tenant: Option<String>,
+    /// Of this source: `namespace/name`.
+    pub source: Option<String>,
+    /// Of this conversation.
+    pub conversation: Option<String>,
+    /// With this id.
+    pub id: Option<String>,
+    /// In this state.
+    pub state: Option<State>,
+    /// Accepted at or after, in milliseconds since the epoch.
+    pub from_ms: Option<i64>,
+    /// Accepted before.
+    pub before_ms: Option<i64>,
+}
+
+impl Filter {
+    pub(super) fn condition(&self) -> (String, Vec<Value>) {
+        let Self { tenant, source, conversation, id, state, from_ms, before_ms } = self.clone();
+        let mut condition = "1".to_owned();
+        let mut values = Vec::new();
+        let parts = [
+            (" AND tenant=?", tenant.map(Value::Text)),
+            (" AND source=?", source.map(Value::Text)),
+            (" AND subject=?", conversation.map(Value::Text)),
+            (" AND id=?", id.map(Value::Text)),
+            (" AND state=?", state.map(|state| Value::Integer(state.number()))),
+            (" AND accepted_ms>=?", from_ms.map(Value::Integer)),
+            (" AND accepted_ms<?", before_ms.map(Value::Integer)),
+        ];
+        for (text, value) in parts {
+            if let Some(value) = value {
+                condition.push_str(text);
+                values.push(value);
+            }
+        }
+        (condition, values)
+    }
+}
+
+/// A change that an operator asks for.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Dead letters that match are due at once, with all their attempts.
+    Replay(Filter),
+    /// What matches is deleted.
+    Drop(Filter),
+}
+
+/// One line of a listing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Listed {
+    /// Its row; names it for [`show`].
+    pub row: i64,
+    /// Whose.
+    pub tenant: String,
+    /// `namespace/name` of its source.
+    pub source: String,
+    /// Its conversation.
+    pub conversation: String,
+    /// Its id.
+    pub id: String,
+    /// Its number.
+    pub sequence: i64,
+    /// Where it is in its life.
+    pub state: State,
+    /// Attempts made.
+    pub attempts: u32,
+    /// When it was accepted, in milliseconds since the epoch.
+    pub accepted_ms: i64,
+    /// When it is due.
+    pub due_ms: i64,
+    /// Why it is dead.
+    pub reason: Option<String>,
+    /// The last answer's status.
+    pub last_status: Option<u16>,
+    /// The beginning of the last answer, or the last failure.
+    pub last_answer: Option<String>,
+}
+
+/// One event, whole.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// As listed.
+    pub listed: Listed,
+    /// Its CloudEvents form; none when it is damaged.
+    pub cloud_event: Option<Bytes>,
+}
+
+const LISTED: &str = "row, tenant, source, subject, id, sequence, state, attempts, accepted_ms, due_ms, reason,
+    last_status, last_answer";
+
+fn listed(row: &Row<'_>) -> rusqlite::Result<Listed> {
+    let state = match row.get::<_, i64>(6)? {
+        WAITING => State::Waiting,
+        PARKED => State::Parked,
+        DEAD => State::Dead,
+        _ => State::Damaged,
+    };
+    Ok(Listed {
+        row: row.get(0)?,
+        tenant: row.get(1)?,
+        source: row.get(2)?,
+        conversation: row.get(3)?,
+        id: row.get(4)?,
+        sequence: row.get(5)?,
+        state,
+        attempts: row.get(7)?,
+        accepted_ms: row.get(8)?,
+        due_ms: row.get(9)?,
+        reason: row.get(10)?,
+        last_status: row.get(11)?,
+        last_answer: row.get(12)?,
+    })
+}
+
+/// Lists what matches, oldest first, after a row (0 for the beginning).
+///
+/// # Errors
+/// [`SpoolError::Store`]
+pub fn list(directory: &Path, filter: &Filter, after_row: i64, limit: u32) -> Result<Vec<Listed>, SpoolError> {
+    let (condition, mut values) = filter.condition();
+    values.push(Value::Integer(after_row));
+    values.push(Value::Integer(limit.min(MAX_LISTED).into()));
+    let conn = open_reader(directory)?;
+    let sql = format!("SELECT {LISTED} FROM events WHERE {condition} AND row>? ORDER BY row LIMIT ?");
+    Ok(conn.prepare(&sql)?.query_map(params_from_iter(values), listed)?.collect::<Result<_, _>>()?)
+}
+
+/// Counts what matches: the dry run of a change.
+///
+/// # Errors
+/// [`SpoolError::Store`]
+pub fn count(directory: &Path, filter: &Filter) -> Result<u64, SpoolError> {
+    let (condition, values) = filter.condition();
+    let sql = format!("SELECT count(*) FROM events WHERE {condition}");
+    let count: i64 = open_reader(directory)?.query_row(&sql, params_from_iter(values), |row| row.get(0))?;
+    Ok(count.unsigned_abs())
+}
+
+/// Shows one event.
+///
+/// # Errors
+/// [`SpoolError::Store`]
+pub fn show(directory: &Path, row: i64) -> Result<Option<Shown>, SpoolError> {
+    let conn = open_reader(directory)?;
+    let sql = format!("SELECT {LISTED} FROM events WHERE row=?");
+    let Some(listed) = conn.query_row(&sql, [row], listed).optional()? else { return Ok(None) };
+    let whole = conn.query_row(&format!("SELECT {COLUMNS} FROM events WHERE row=?"), [row], read).optional()?;
+    let cloud_event = match whole {
+        Some(Read::Whole(pending)) => pending.envelope.to_json().ok().map(Bytes::from),
+        Some(Read::Damaged(_)) | None => None,
+    };
+    Ok(Some(Shown { listed, cloud_event }))
+}
+
+/// Makes a change on a spool that no process holds.
+///
+/// # Errors
+/// [`SpoolError::InUse`] when one does; [`SpoolError::Store`]
+pub fn change_offline(directory: &Path, change: &Change) -> Result<u64, SpoolError> {
+    let Spool { mut conn, lock } = Spool::open(directory, u64::MAX)?;
+    let transaction = conn.transaction()?;
+    let count = match change {
+        Change::Replay(filter) => replay(&transaction, filter)?.len(),
+        Change::Drop(filter) => {
+            let (condition, values) = filter.condition();
+            transaction.execute(&format!("DELETE FROM events WHERE {condition}"), params_from_iter(values))?
+        }
+    };
+    transaction.commit()?;
+    drop(lock);
+    Ok(count as u64)
+}
+
+pub(super) fn replay(conn: &Connection, filter: &Filter) -> rusqlite::Result<Vec<(Key, String)>> {
+    let (condition, values) = filter.condition();
+    conn.prepare(&format!(
+        "UPDATE events SET state=0, attempts=0, due_ms=0, replayed=1, expires_ms=NULL, reason=NULL
+         WHERE {condition} AND state=2 RETURNING conversation, tenant"
+    ))?
+    .query_map(params_from_iter(values), |row| Ok((row.get(0)?, row.get(1)?)))?
+    .collect()
+}
+
+pub(super) fn depths(conn: &Connection) -> rusqlite::Result<Vec<(String, i64, i64)>> {
+    conn.prepare("SELECT tenant, count(*), sum(bytes) FROM events GROUP BY tenant")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect()
+}
