@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::rate_limit::RateLimitPolicy;
 use crate::route::Route;
 use crate::tenant::Tenant;
+use crate::webhook_source::WebhookSource;
 
 /// The API group of the four kinds.
 pub const GROUP: &str = "postern.dev";
@@ -29,7 +30,7 @@ pub struct Definition {
 /// # Errors
 /// When a derived definition is no JSON, which is a defect of a spec.
 pub fn all() -> Result<Vec<Definition>, serde_json::Error> {
-    let derived = [RateLimitPolicy::crd(), Route::crd(), Tenant::crd()];
+    let derived = [RateLimitPolicy::crd(), Route::crd(), Tenant::crd(), WebhookSource::crd()];
     derived.iter().map(|crd| Ok(definition(serde_json::to_value(crd)?))).collect()
 }
 

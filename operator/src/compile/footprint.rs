@@ -36,9 +36,14 @@ pub fn of_route(value: &Value, held: &[Hostname]) -> Footprint {
 /// A WebhookSource's hosts and path; one that is verified elsewhere (`shared`) answers nowhere.
 #[must_use]
 pub fn of_source(value: &Value, held: &[Hostname]) -> Footprint {
-    let hosts = texts(value, "/spec/match/hostnames").filter_map(|text| Hostname::parse(text).ok());
-    let hostnames = hosts.filter(|host| held.iter().any(|claim| claim.covers(host))).collect();
     let path = value.pointer("/spec/match/path").and_then(Value::as_str);
+    let mut written = texts(value, "/spec/match/hostnames").peekable();
+    let hostnames = if path.is_some() && written.peek().is_none() {
+        held.to_vec()
+    } else {
+        let hosts = written.filter_map(|text| Hostname::parse(text).ok());
+        hosts.filter(|host| held.iter().any(|claim| claim.covers(host))).collect()
+    };
     Footprint { hostnames, paths: path.into_iter().map(Arc::from).collect() }
 }
 

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use policy::attach::{Attached, Origin};
 use policy::authentication::AuthenticationIr;
 use policy::mode::Mode;
+use policy::names::{Kind, ObjectRef};
 use policy::problem::{Problem, Problems};
 use policy::route::settings::{self, Level, Settings};
 use policy::route::{self, MatchIr, PathMatchIr, RouteIr, RouteSpec, RuleIr, Surroundings, TimeoutsIr};
 use policy::snapshot::{Blob, ContentHash, Footprint, ObjectEntry, ObjectIr, ObjectState, Revision, TenantSnapshot};
 use policy::tenant::{TenantIr, compile_ceilings, compile_identifiers, compile_methods, method_name};
 use policy::upstream::{ServicePort, UpstreamKey};
-use serde_json::Value;
+use policy::webhook_source::{self, SourceSurroundings, WebhookSourceSpec};
 
 use super::{footprint, limits};
 use crate::gather::{Declared, Gathered};
@@ -39,7 +40,7 @@ pub(super) fn compile(
         objects.push(route(gathered, slice, (&base, &methods, &settings), declared, problems));
     }
     for declared in &slice.sources {
-        objects.push(source(slice, declared, problems));
+        objects.push(source(gathered, slice, &base, declared, problems));
     }
     let hash = hash(&(&base, &rate_limits, &objects));
     TenantSnapshot { tenant: slice.name.clone(), revision, hash, base, rate_limits, objects }
@@ -85,23 +86,68 @@ fn route(
         Some(spec) => route::compile(spec, around, problems.at("spec")),
         None => refusing(declared, &footprint),
     };
-    let state = compiled.map_or(ObjectState::Broken, |ir| match Blob::encode(&ObjectIr::Route(ir)) {
+    entry(declared, footprint, compiled.map(ObjectIr::Route), problems)
+}
+
+fn source(
+    gathered: &Gathered,
+    slice: &Slice<'_>,
+    base: &TenantIr,
+    declared: &Declared<WebhookSourceSpec>,
+    problems: &mut Vec<Problem>,
+) -> ObjectEntry {
+    let object = &declared.meta.object;
+    let refs = Referrer { gathered, object, tenant: &slice.name, namespaces: &slice.namespaces };
+    let footprint = footprint::of_source(&declared.value, &slice.hostnames);
+    let around = SourceSurroundings {
+        hostnames: &slice.hostnames,
+        max_body_size: base.ceilings.max_body_size,
+        refs: &refs,
+        unread: &declared.broken,
+    };
+    let mut problems = Problems::of(object, problems);
+    let compiled = declared.spec.as_ref().and_then(|spec| {
+        shared(gathered, slice, spec, problems.at("spec"));
+        webhook_source::compile(spec, around, problems.at("spec"))
+    });
+    entry(declared, footprint, compiled.map(|ir| ObjectIr::WebhookSource(Box::new(ir))), problems)
+}
+
+/// The source that verifies for this one must be there, speak its format, and share with its tenant.
+fn shared(gathered: &Gathered, slice: &Slice<'_>, spec: &WebhookSourceSpec, mut problems: Problems<'_>) {
+    let Some(reference) = &spec.shared else { return };
+    let mut problems = problems.at("shared");
+    let other = ObjectRef::new(Kind::WebhookSource, reference.namespace.as_str(), reference.name.as_str());
+    let Some(found) = gathered.webhook_sources.get(&other).and_then(|declared| declared.spec.as_ref()) else {
+        problems.unresolved(format!("{other} does not exist, or cannot be read"), "create it, or name another");
+        return;
+    };
+    let shares =
+        found.shared_with.as_ref().is_some_and(|with| with.tenants.iter().any(|name| *name == *slice.name.as_str()));
+    if !shares {
+        let help = format!("add {} to sharedWith.tenants there", slice.name);
+        problems.unresolved(format!("{other} does not share with this tenant"), help);
+    }
+    if found.provider != spec.provider {
+        problems.invalid(format!("{other} speaks another provider's format"), "use the same provider in both");
+    }
+}
+
+/// An object's place in the sub-snapshot.
+fn entry<S>(
+    declared: &Declared<S>,
+    footprint: Footprint,
+    compiled: Option<ObjectIr>,
+    mut problems: Problems<'_>,
+) -> ObjectEntry {
+    let state = compiled.map_or(ObjectState::Broken, |ir| match Blob::encode(&ir) {
         Ok(blob) => ObjectState::Compiled(blob),
         Err(error) => {
             problems.at("spec").invalid(error.to_string(), "report this: it is a defect of the gateway");
             ObjectState::Broken
         }
     });
-    ObjectEntry { object: object.clone(), uid: Arc::clone(&declared.meta.uid), footprint, state }
-}
-
-/// WebhookSources are not compiled by this version: their hosts and paths say so with 503 `not_programmed`,
-/// rather than let another rule take their events.
-fn source(slice: &Slice<'_>, declared: &Declared<Value>, problems: &mut Vec<Problem>) -> ObjectEntry {
-    let object = &declared.meta.object;
-    Problems::of(object, problems).at("spec").not_enforced("take the object out until a version enforces it");
-    let footprint = footprint::of_source(&declared.value, &slice.hostnames);
-    ObjectEntry { object: object.clone(), uid: Arc::clone(&declared.meta.uid), footprint, state: ObjectState::Broken }
+    ObjectEntry { object: declared.meta.object.clone(), uid: Arc::clone(&declared.meta.uid), footprint, state }
 }
 
 /// A Route that cannot be read keeps its last good, unless its security is part of what cannot be read: the
@@ -173,7 +219,11 @@ pub(super) fn services(tenant: &TenantSnapshot) -> Vec<ServicePort> {
                     UpstreamKey::Url { .. } => None,
                 }));
             }
-            Ok(ObjectIr::WebhookSource(_)) | Err(_) => {}
+            Ok(ObjectIr::WebhookSource(source)) => match source.destination.map(|destination| destination.upstream) {
+                Some(UpstreamKey::Service(service)) => named.push(service),
+                Some(UpstreamKey::Url { .. }) | None => {}
+            },
+            Err(_) => {}
         }
     }
     named

@@ -29,6 +29,9 @@ const BLOCKS: &[&str] = &[
     "timeouts",
 ];
 
+/// Blocks of a WebhookSource that make it refuse when they cannot be read.
+const SOURCE_BLOCKS: &[&str] = &["verification", "sourceAddresses"];
+
 /// Lists of a Tenant's methods: one that cannot be read leaves the others good.
 const METHODS: &[&str] = &["jwt", "introspection", "apiKeys", "mutualTLS"];
 
@@ -110,6 +113,7 @@ fn block(kind: Kind, field: &str) -> Option<String> {
         (Kind::Route, ["spec", rule, name, ..]) if rule.starts_with("rules[") => {
             named(name).map(|name| format!("spec.{rule}.{name}"))
         }
+        (Kind::WebhookSource, ["spec", name, ..]) => SOURCE_BLOCKS.contains(name).then(|| format!("spec.{name}")),
         (Kind::Tenant | Kind::Route, ["spec", name, ..]) => named(name).map(|name| format!("spec.{name}")),
         (_, _) => None,
     }

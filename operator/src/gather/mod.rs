@@ -9,6 +9,7 @@ use policy::problem::Problem;
 use policy::rate_limit::RateLimitPolicySpec;
 use policy::route::RouteSpec;
 use policy::tenant::TenantSpec;
+use policy::webhook_source::WebhookSourceSpec;
 use serde_json::Value;
 
 pub mod core;
@@ -31,8 +32,8 @@ pub struct Gathered {
     pub routes: BTreeMap<ObjectRef, Declared<RouteSpec>>,
     /// RateLimitPolicies.
     pub rate_limit_policies: BTreeMap<ObjectRef, Declared<RateLimitPolicySpec>>,
-    /// WebhookSources, as they were written.
-    pub webhook_sources: BTreeMap<ObjectRef, Declared<Value>>,
+    /// WebhookSources.
+    pub webhook_sources: BTreeMap<ObjectRef, Declared<WebhookSourceSpec>>,
     /// Secrets.
     pub secrets: BTreeMap<ObjectRef, core::Secret>,
     /// ConfigMaps.

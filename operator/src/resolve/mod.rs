@@ -9,6 +9,7 @@ use policy::rate_limit::RateLimitPolicySpec;
 use policy::reference::selects;
 use policy::route::RouteSpec;
 use policy::tenant::{IdentifiersSpec, NamespacesSpec, TenantSpec};
+use policy::webhook_source::WebhookSourceSpec;
 use serde_json::Value;
 
 use crate::gather::{Declared, Gathered};
@@ -34,7 +35,7 @@ pub struct Slice<'a> {
     /// Its Routes.
     pub routes: Vec<&'a Declared<RouteSpec>>,
     /// Its WebhookSources.
-    pub sources: Vec<&'a Declared<Value>>,
+    pub sources: Vec<&'a Declared<WebhookSourceSpec>>,
     /// Its RateLimitPolicies.
     pub policies: Vec<&'a Declared<RateLimitPolicySpec>>,
 }

@@ -1,7 +1,231 @@
 //! Webhook sources as they travel.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
+
+use super::provider::Provider;
+use crate::attach::Attached;
+use crate::ip_allow::IpAllowIr;
+use crate::mode::Mode;
+use crate::names::{Hostname, ObjectRef, TenantName};
+use crate::secret::Secret;
+use crate::upstream::UpstreamKey;
+
+/// How a signature's bytes are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub enum Encoding {
+    /// Lower-case hexadecimal.
+    Hex,
+    /// Standard base64 with padding (RFC 4648, 4).
+    Base64,
+}
+
+/// What makes the signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub enum SignatureAlgorithm {
+    /// HMAC with SHA-1 (RFC 2104): old, and still what some providers send.
+    HmacSha1,
+    /// HMAC with SHA-256.
+    HmacSha256,
+    /// HMAC with SHA-512.
+    HmacSha512,
+    /// Ed25519 (RFC 8032); the secret is the public key.
+    Ed25519,
+    /// No signature: the header carries the secret itself.
+    Token,
+}
+
+/// How the bytes of a secret are written in the Secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SecretFormat {
+    /// As they are.
+    Text,
+    /// Hexadecimal.
+    Hex,
+    /// Base64 after `whsec_` (Standard Webhooks).
+    Whsec,
+}
+
+/// How several signatures stand in one header field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SignatureList {
+    /// There is one.
+    Single,
+    /// `v1,<signature> v1,<signature>` (Standard Webhooks): those with the prefix count, others are passed over.
+    Spaces,
+    /// `t=<time>,v1=<signature>,v1=<signature>` (Stripe).
+    Pairs,
+}
+
+/// Where a text comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PartIr {
+    /// A header field; must be there exactly once.
+    Header(Arc<str>),
+    /// This text.
+    Literal(Arc<str>),
+    /// The timestamp as it was sent, wherever that is.
+    Timestamp,
+    /// The raw body.
+    Body,
+}
+
+/// How a time is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub enum TimeFormat {
+    /// Seconds since the epoch.
+    UnixSeconds,
+    /// Milliseconds since the epoch.
+    UnixMillis,
+    /// RFC 3339.
+    Rfc3339,
+}
+
+/// The time that is signed, and how far it may be off.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimestampIr {
+    /// The header field; `None`: the `t` of a signature in pairs.
+    pub header: Option<Arc<str>>,
+    /// How it is written.
+    pub format: TimeFormat,
+    /// How far it may lie in the past or in the future, in seconds.
+    pub tolerance_secs: u32,
+}
+
+/// How to verify a request: data, the same for presets and for a user's own recipe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecipeIr {
+    /// The header field with the signature, lower case.
+    pub header: Arc<str>,
+    /// What stands before each signature.
+    pub prefix: Arc<str>,
+    /// How it is written.
+    pub encoding: Encoding,
+    /// How it is made.
+    pub algorithm: SignatureAlgorithm,
+    /// How several stand together.
+    pub list: SignatureList,
+    /// How secrets are written.
+    pub secret: SecretFormat,
+    /// What is signed, joined.
+    pub signed: Vec<PartIr>,
+    /// The time in it.
+    pub timestamp: Option<TimestampIr>,
+}
+
+/// Verification with its secrets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerificationIr {
+    /// How.
+    pub recipe: RecipeIr,
+    /// All active secrets; one that fits is enough. Never empty.
+    pub secrets: Vec<Secret>,
+    /// The token of the GET handshake.
+    pub handshake: Option<Secret>,
+}
+
+/// Where a text of an event is found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExtractIr {
+    /// A header field.
+    Header(Arc<str>),
+    /// A path in the body: names and indexes, outermost first.
+    Path(Vec<Arc<str>>),
+}
+
+/// What a source without a normaliser of its own says of its events.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExtractionIr {
+    /// The event's id; without one, the digest of the body.
+    pub id: Option<ExtractIr>,
+    /// The event's type.
+    pub kind: Option<ExtractIr>,
+    /// The conversation that its order is kept in.
+    pub conversation: Option<ExtractIr>,
+}
+
+/// What becomes of an entry that no tenant claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub enum Unclaimed {
+    /// It is kept as a dead letter of the source's own tenant.
+    DeadLetter,
+    /// It is left out; the rest of the batch goes on.
+    Refuse,
+}
+
+/// Where events go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DestinationIr {
+    /// The upstream.
+    pub upstream: UpstreamKey,
+    /// The path there.
+    pub path: Arc<str>,
+}
+
+/// How events are delivered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryIr {
+    /// For one attempt, in milliseconds.
+    pub timeout_ms: u64,
+    /// Attempts in all, the first included.
+    pub attempts: u32,
+    /// First pause in milliseconds; doubled each time, with full jitter.
+    pub backoff_base_ms: u64,
+    /// Longest pause in milliseconds.
+    pub backoff_max_ms: u64,
+    /// Secrets that deliveries are signed with (Standard Webhooks).
+    pub sign_with: Vec<Secret>,
+}
+
+/// Where a source listens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntranceIr {
+    /// Its hosts. Never empty.
+    pub hostnames: Vec<Hostname>,
+    /// Its path, exactly.
+    pub path: Arc<str>,
+}
 
 /// A WebhookSource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WebhookSourceIr {}
+pub struct WebhookSourceIr {
+    /// Whose format it speaks.
+    pub provider: Provider,
+    /// Where it listens; `None` for one whose entries come through a shared source.
+    pub entrance: Option<EntranceIr>,
+    /// Fields of security blocks that could not be compiled. Not empty: every request is refused.
+    pub broken_security: Vec<Arc<str>>,
+    /// How requests are verified; `None` only without an entrance.
+    pub verification: Option<Attached<VerificationIr>>,
+    /// Addresses that may send.
+    pub addresses: Option<Attached<IpAllowIr>>,
+    /// Oldest and newest time of an event, in seconds from now, where the provider signs none.
+    pub replay_window_secs: Option<u32>,
+    /// The shared source that verifies for this one.
+    pub shared: Option<ObjectRef>,
+    /// The tenants that entries of this source may belong to, besides its own.
+    pub shared_with: Vec<TenantName>,
+    /// What becomes of entries that nobody claims.
+    pub unclaimed: Unclaimed,
+    /// What a generic source says of its events.
+    pub extraction: ExtractionIr,
+    /// Where events go; `None` for a source that only verifies for others.
+    pub destination: Option<DestinationIr>,
+    /// How they are delivered.
+    pub delivery: DeliveryIr,
+    /// For how long a missing predecessor is waited for, in milliseconds.
+    pub wait_for_gap_ms: u64,
+    /// For how long an event's id is remembered, in seconds.
+    pub dedupe_window_secs: u64,
+    /// For how long a dead letter is kept, in seconds.
+    pub retention_secs: u64,
+    /// The largest body.
+    pub max_body_size: u64,
+    /// Whether the source as a whole enforces.
+    pub mode: Mode,
+}

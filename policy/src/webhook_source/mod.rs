@@ -1,15 +1,33 @@
-//! `WebhookSource`: whose signature a webhook must carry.
+//! `WebhookSource`: who sends events in, how that is proven, and where the events go.
 //!
-//! - Attaches to: nothing; it has hostnames and a path of its own.
-//! - Runs at: [`crate::stage::Filter::Authenticate`].
-//! - Says no with: 401, reason `signature_missing`, `signature_invalid` or `timestamp_outside_window`.
-//! - When it cannot decide: it refuses; a verifier without a usable secret cannot be built.
+//! - Attaches to: a host and path of its tenant, or to a shared source that verifies for it.
+//! - Runs at: [`crate::stage::Filter::Authentication`], over the raw body; nothing has parsed it before.
+//! - Says no with: 401, reasons `signature_missing`, `signature_invalid`, `timestamp_outside_window`; 403
+//!   `handshake_refused`; 400 `payload_invalid`; per entry `unclaimed` and `tenant_mismatch`.
+//! - When it cannot decide: a secret that is missing or malformed refuses, 503 `policy_broken`.
 
+#[cfg(feature = "crd")]
+mod compile;
+pub mod entry;
+mod generic;
+mod genesys;
+pub mod handshake;
 mod ir;
-pub mod presets;
+mod owners;
+mod provider;
+#[cfg(feature = "crd")]
 mod recipe;
+#[cfg(feature = "crd")]
+mod spec;
 mod verify;
+mod whatsapp;
 
+#[cfg(feature = "crd")]
+pub use compile::{SourceSurroundings, compile};
+pub use entry::{Entry, EntryIdentifiers, split};
 pub use ir::*;
-pub use recipe::*;
-pub use verify::*;
+pub use owners::Owners;
+pub use provider::{Preset, Provider};
+#[cfg(feature = "crd")]
+pub use spec::*;
+pub use verify::{RecipeError, Verifier};

@@ -1,91 +1,72 @@
-//! How a sender signs, as data: a preset is a value of [`Recipe`], and so is what a user writes.
+//! A user's recipe to the same data that a preset is.
 
-use serde::{Deserialize, Serialize};
+use super::compile::in_range;
+use super::{PartIr, Provider, RecipeIr, RecipeSpec, SecretFormat, SignatureAlgorithm, SignatureList, TimestampIr};
+use crate::problem::Problems;
 
-/// How one sender signs its requests.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Recipe {
-    /// The header that carries the signature.
-    pub header: String,
-    /// How the header's value is laid out.
-    pub layout: Layout,
-    /// How the signature's bytes are written.
-    pub encoding: Encoding,
-    /// What computes it.
-    pub algorithm: Algorithm,
-    /// What is signed, in order. Unused by [`Algorithm::Token`].
-    pub signed: Vec<Part>,
-    /// The signed time, when the sender signs one.
-    pub timestamp: Option<Timestamp>,
-    /// How the stored secret becomes key bytes.
-    pub secret: SecretForm,
+/// The recipe of a source: the preset's, or the one that its user wrote.
+pub(super) fn recipe(provider: Provider, spec: Option<&RecipeSpec>, mut problems: Problems<'_>) -> Option<RecipeIr> {
+    match (provider.preset(), spec) {
+        (Some(preset), None) => Some(preset.recipe()),
+        (Some(_), Some(_)) => {
+            problems.invalid("belongs to provider Generic", "leave it out: the preset knows how the provider signs");
+            None
+        }
+        (None, None) => {
+            problems.invalid("is missing", "say where the signature is and what is signed");
+            None
+        }
+        (None, Some(spec)) => written(spec, problems),
+    }
 }
 
-/// How signatures stand in their header.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Layout {
-    /// One signature after a fixed prefix, which may be empty.
-    One(String),
-    /// Several, divided by the separator; only those with the prefix count, any of them may match.
-    List {
-        /// What divides the items.
-        separator: char,
-        /// What an item of the version we verify begins with.
-        prefix: String,
-    },
-}
-
-/// How bytes are written. Neither is ever taken for the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Encoding {
-    /// Lower-case hexadecimal.
-    Hex,
-    /// Standard alphabet, padded.
-    Base64,
-}
-
-/// What a signature is computed with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Algorithm {
-    /// HMAC with SHA-1, for senders that offer nothing else.
-    HmacSha1,
-    /// HMAC with SHA-256.
-    HmacSha256,
-    /// HMAC with SHA-512.
-    HmacSha512,
-    /// Ed25519; the secret is the sender's public key.
-    Ed25519,
-    /// No signature: the header is the secret itself.
-    Token,
-}
-
-/// A piece of what is signed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Part {
-    /// The value of a header.
-    Header(String),
-    /// These bytes.
-    Literal(String),
-    /// The body as it came, before any parse.
-    Body,
-}
-
-/// A signed time in whole seconds since 1970.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Timestamp {
-    /// The header that carries it.
-    pub header: String,
-    /// How far it may lie from now, either way.
-    pub tolerance_secs: u64,
-}
-
-/// How a stored secret becomes key bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum SecretForm {
-    /// As it is.
-    Raw,
-    /// Base64 after this prefix, as `whsec_...`.
-    Base64After(String),
-    /// Lower-case hexadecimal.
-    Hex,
+fn written(spec: &RecipeSpec, mut problems: Problems<'_>) -> Option<RecipeIr> {
+    let RecipeSpec { signature, signed_parts, timestamp } = spec;
+    let before = problems.errors();
+    let mut signed = Vec::with_capacity(signed_parts.len());
+    for (index, part) in signed_parts.iter().enumerate() {
+        let is_time = |header: &str| timestamp.as_ref().is_some_and(|at| at.header.eq_ignore_ascii_case(header));
+        signed.push(match (&part.header, &part.literal, &part.body) {
+            (Some(header), None, None) if is_time(header) => PartIr::Timestamp,
+            (Some(header), None, None) => PartIr::Header(header.to_ascii_lowercase().into()),
+            (None, Some(text), None) => PartIr::Literal(text.as_str().into()),
+            (None, None, Some(_)) => PartIr::Body,
+            (_, _, _) => {
+                problems
+                    .at("signedParts")
+                    .item(index)
+                    .invalid("must be one of header, literal, body", "write one of them");
+                continue;
+            }
+        });
+    }
+    let token = signature.algorithm == SignatureAlgorithm::Token;
+    if !token && !signed.contains(&PartIr::Body) {
+        problems.at("signedParts").invalid("does not hold the body, so anybody could replace it", "add {body: Raw}");
+    }
+    if !token && timestamp.is_some() && !signed.contains(&PartIr::Timestamp) {
+        let help = "add the timestamp's header to signedParts";
+        problems.at("timestamp").at("header").invalid("is not signed, so anybody could renew it", help);
+    }
+    let timestamp = timestamp.as_ref().map(|at| {
+        let tolerance = at.tolerance.as_ref();
+        let millis = tolerance
+            .map_or(Some(300_000), |text| in_range(text, 1_000, 86_400_000, problems.at("timestamp").at("tolerance")));
+        TimestampIr {
+            header: Some(at.header.to_ascii_lowercase().into()),
+            format: at.format,
+            tolerance_secs: u32::try_from(millis.unwrap_or_default() / 1000).unwrap_or(u32::MAX),
+        }
+    });
+    let ir = RecipeIr {
+        header: signature.header.to_ascii_lowercase().into(),
+        prefix: signature.prefix.as_str().into(),
+        encoding: signature.encoding,
+        algorithm: signature.algorithm,
+        list: SignatureList::Single,
+        secret: if signature.algorithm == SignatureAlgorithm::Ed25519 { SecretFormat::Hex } else { SecretFormat::Text },
+        signed,
+        timestamp,
+    };
+    (problems.errors() == before).then_some(ir)
 }

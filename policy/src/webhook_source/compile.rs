@@ -1,0 +1,371 @@
+//! A WebhookSource to its IR.
+//!
+//! What cannot be compiled of verification or addresses makes the source refuse every request; what cannot be
+//! compiled of the rest keeps its last good.
+
+use std::sync::Arc;
+
+use super::recipe::recipe;
+use super::{
+    DeliveryIr, DeliverySpec, DestinationIr, DestinationSpec, EntranceIr, EntranceSpec, ExtractIr, ExtractSpec,
+    ExtractionIr, ExtractionSpec, Provider, SourceAddressesSpec, Unclaimed, VerificationIr, VerificationSpec,
+    WebhookSourceIr, WebhookSourceSpec,
+};
+use crate::attach::{Attached, Origin};
+use crate::ip_allow::{self, IpAllowIr, IpAllowSpec};
+use crate::names::{Hostname, Kind, ObjectRef, TenantName};
+use crate::problem::Problems;
+use crate::refs::{Refs, resolved};
+use crate::units::DurationText;
+use crate::upstream::{self, UpstreamKey};
+
+/// What a WebhookSource is compiled in.
+#[derive(Clone, Copy)]
+pub struct SourceSurroundings<'a> {
+    /// The tenant's hosts, those that it really holds.
+    pub hostnames: &'a [Hostname],
+    /// The tenant's ceiling.
+    pub max_body_size: u64,
+    /// Other objects.
+    pub refs: &'a dyn Refs,
+    /// Blocks that could not be read, as paths.
+    pub unread: &'a [String],
+}
+
+const DAY_MS: u64 = 86_400_000;
+/// The longest attempt: what a broker lets one consumer hold an event.
+const MAX_TIMEOUT_MS: u64 = 60_000;
+/// Body size of a generic source that names none.
+const DEFAULT_BODY: u64 = 1024 * 1024;
+const SECURITY: [&str; 2] = ["verification", "sourceAddresses"];
+
+/// A source, or `None` when its last good has to stay.
+pub fn compile(
+    spec: &WebhookSourceSpec,
+    around: SourceSurroundings<'_>,
+    mut problems: Problems<'_>,
+) -> Option<WebhookSourceIr> {
+    let mut broken: Vec<Arc<str>> = Vec::new();
+    let unread = |field: &str| around.unread.iter().any(|path| path.starts_with(&format!("spec.{field}")));
+    broken.extend(SECURITY.iter().filter(|field| unread(field)).map(|field| Arc::from(format!("spec.{field}"))));
+    let verification = secured(problems.at("verification"), &mut broken, |problems| {
+        spec.verification.as_ref().map(|block| verification(spec.provider, block, around.refs, problems))
+    });
+    let addresses = secured(problems.at("sourceAddresses"), &mut broken, |problems| {
+        spec.source_addresses.as_ref().map(|block| addresses(block, problems))
+    });
+    let before = problems.errors();
+    shape(spec, &broken, &mut problems);
+    let entrance = spec.entrance.as_ref().map(|block| entrance(block, around.hostnames, problems.at("match")));
+    let destination =
+        spec.destination.as_ref().map(|block| destination(block, around.refs, problems.at("destination")));
+    let delivery = delivery(spec.delivery.as_ref(), around.refs, problems.at("delivery"));
+    let max_body_size = body_size(spec, around.max_body_size, &mut problems);
+    let ir = WebhookSourceIr {
+        provider: spec.provider,
+        entrance: entrance.flatten(),
+        broken_security: broken,
+        verification,
+        addresses,
+        replay_window_secs: spec.replay.as_ref().and_then(|replay| {
+            let secs = in_range(&replay.window, 1_000, 30 * DAY_MS, problems.at("replay").at("window"))? / 1000;
+            u32::try_from(secs).ok()
+        }),
+        shared: spec
+            .shared
+            .as_ref()
+            .map(|shared| ObjectRef::new(Kind::WebhookSource, shared.namespace.as_str(), shared.name.as_str())),
+        shared_with: shared_with(spec, problems.at("sharedWith")),
+        unclaimed: spec.unclaimed.unwrap_or(Unclaimed::DeadLetter),
+        extraction: spec.event.as_ref().map(|event| extraction(event, problems.at("event"))).unwrap_or_default(),
+        destination: destination.flatten(),
+        delivery,
+        wait_for_gap_ms: spec.ordering.as_ref().and_then(|order| order.wait_for_gap.as_ref()).map_or(5_000, |gap| {
+            in_range(gap, 0, 300_000, problems.at("ordering").at("waitForGap")).unwrap_or_default()
+        }),
+        dedupe_window_secs: spec.dedupe.as_ref().map_or(7 * DAY_MS, |dedupe| {
+            in_range(&dedupe.window, 1_000, 30 * DAY_MS, problems.at("dedupe").at("window")).unwrap_or_default()
+        }) / 1000,
+        retention_secs: spec.dead_letter.as_ref().map_or(14 * DAY_MS, |dead| {
+            in_range(&dead.retention, 60_000, 365 * DAY_MS, problems.at("deadLetter").at("retention"))
+                .unwrap_or_default()
+        }) / 1000,
+        max_body_size,
+        mode: spec.mode,
+    };
+    // A source that refuses does so now, whatever else is wrong: its last good might know an old secret.
+    (problems.errors() == before || !ir.broken_security.is_empty())
+        .then_some(ir)
+        .filter(|ir| ir.entrance.is_some() || spec.entrance.is_none())
+}
+
+/// Compiles a security block; when that fails, the source refuses and says which block it was.
+fn secured<T>(
+    mut problems: Problems<'_>,
+    broken: &mut Vec<Arc<str>>,
+    build: impl FnOnce(Problems<'_>) -> Option<Option<T>>,
+) -> Option<T> {
+    let field: Arc<str> = problems.field().into();
+    let built = build(problems.reborrow())?;
+    if built.is_none() && !broken.contains(&field) {
+        broken.push(field);
+    }
+    built
+}
+
+/// The rules between blocks, which the CRD's own rules say too.
+fn shape(spec: &WebhookSourceSpec, broken: &[Arc<str>], problems: &mut Problems<'_>) {
+    if spec.entrance.is_some() == spec.shared.is_some() {
+        problems.invalid(
+            "must name either match or shared",
+            "name match if the source listens itself, shared if another source verifies for it",
+        );
+    }
+    if spec.entrance.is_some() && spec.verification.is_none() && broken.is_empty() {
+        problems.at("verification").invalid(
+            "is missing: a source that listens must verify",
+            "name the provider's secret in verification.secretRefs",
+        );
+    }
+    if spec.shared.is_some() && spec.verification.is_some() {
+        problems
+            .at("verification")
+            .invalid("has no effect behind a shared source", "leave it out: the shared source verifies");
+    }
+    if spec.destination.is_none() && spec.shared_with.is_none() {
+        problems
+            .at("destination")
+            .invalid("is missing", "name a backendRef, or the tenants that the source is sharedWith");
+    }
+    if spec.schema.is_some() {
+        problems.at("schema").not_enforced("leave it out, and let the destination check its events");
+    }
+    if spec.provider != Provider::Generic && spec.event.is_some() {
+        problems
+            .at("event")
+            .invalid("belongs to provider Generic", "leave it out: the preset knows id, type and conversation");
+    }
+}
+
+fn verification(
+    provider: Provider,
+    spec: &VerificationSpec,
+    refs: &dyn Refs,
+    mut problems: Problems<'_>,
+) -> Option<Attached<VerificationIr>> {
+    let VerificationSpec { secret_refs, handshake, recipe: written, mode } = spec;
+    let before = problems.errors();
+    let mut secrets = Vec::with_capacity(secret_refs.len());
+    for (index, reference) in secret_refs.iter().enumerate() {
+        let mut problems = problems.at("secretRefs");
+        secrets.extend(resolved(refs.secret(reference), &mut problems.item(index)));
+    }
+    let token = handshake.as_ref().and_then(|handshake| {
+        let mut problems = problems.at("handshake");
+        resolved(refs.secret(&handshake.verify_token_ref), &mut problems.at("verifyTokenRef"))
+    });
+    let recipe = recipe(provider, written.as_ref(), problems.at("recipe"));
+    if handshake.is_some() && !provider.preset().is_some_and(|preset| preset.handshake) {
+        problems.at("handshake").invalid("is nothing that this provider does", "leave it out");
+    }
+    let ir = VerificationIr { recipe: recipe?, secrets, handshake: token };
+    if problems.errors() == before
+        && let Err(error) = super::Verifier::new(&ir)
+    {
+        problems.at("secretRefs").invalid(error.to_string(), "write the secret as the provider shows it");
+    }
+    let ok = problems.errors() == before;
+    ok.then_some(Attached { ir, mode: *mode, origin: Origin::WebhookSource })
+}
+
+fn addresses(spec: &SourceAddressesSpec, mut problems: Problems<'_>) -> Option<Attached<IpAllowIr>> {
+    let SourceAddressesSpec { providers, allow, deny, countries, mode } = spec;
+    if !providers.is_empty() {
+        problems.at("providers").not_enforced("write the provider's ranges in allow");
+        return None;
+    }
+    let block = IpAllowSpec { allow: allow.clone(), deny: deny.clone(), countries: countries.clone(), mode: *mode };
+    let ir = ip_allow::compile(&block, problems)?;
+    Some(Attached { ir, mode: *mode, origin: Origin::WebhookSource })
+}
+
+fn entrance(spec: &EntranceSpec, held: &[Hostname], mut problems: Problems<'_>) -> Option<EntranceIr> {
+    let EntranceSpec { hostnames, path } = spec;
+    let before = problems.errors();
+    let mut hosts = Vec::with_capacity(hostnames.len());
+    for (index, text) in hostnames.iter().enumerate() {
+        let mut problems = problems.at("hostnames");
+        let mut problems = problems.item(index);
+        match Hostname::parse(text) {
+            Ok(host) if held.iter().any(|claim| claim.covers(&host)) => hosts.push(host),
+            Ok(_) => {
+                problems.invalid(format!("{text} is not a host of the tenant"), "name a host that the Tenant claims")
+            }
+            Err(error) => problems.invalid(format!("{text:?} {error}"), "write a host name"),
+        }
+    }
+    if hostnames.is_empty() {
+        hosts = held.to_vec();
+    }
+    if hosts.is_empty() && problems.errors() == before {
+        problems.at("hostnames").invalid("is empty: the Tenant holds no host", "add spec.hostnames to the Tenant");
+    }
+    let plain = path.starts_with('/') && !path.contains("//") && !path.contains(['?', '#', '%', '\\']);
+    if !plain || path.split('/').any(|segment| segment == "." || segment == "..") {
+        problems.at("path").invalid(format!("{path:?} is no plain path"), "write a path such as /webhooks/whatsapp");
+    }
+    (problems.errors() == before).then(|| EntranceIr { hostnames: hosts, path: path.as_str().into() })
+}
+
+fn destination(spec: &DestinationSpec, refs: &dyn Refs, mut problems: Problems<'_>) -> Option<DestinationIr> {
+    let DestinationSpec { backend_ref, path, url } = spec;
+    let path: Arc<str> = path.as_deref().unwrap_or("/").into();
+    match (backend_ref, url) {
+        (Some(reference), None) => {
+            let service = resolved(refs.service(reference), &mut problems.at("backendRef"))?;
+            Some(DestinationIr { upstream: UpstreamKey::Service(service), path })
+        }
+        (None, Some(url)) => {
+            let after = url.find("://").map_or(0, |at| at + 3);
+            let start = url.get(after..).and_then(|rest| rest.find('/')).map_or(url.len(), |at| after + at);
+            let (origin, rest) = url.split_at(start);
+            let upstream = upstream::origin(origin, problems.at("url"))?;
+            Some(DestinationIr { upstream, path: if rest.is_empty() { path } else { rest.into() } })
+        }
+        (_, _) => {
+            problems.invalid("must name either a backendRef or an url", "name one of them");
+            None
+        }
+    }
+}
+
+fn delivery(spec: Option<&DeliverySpec>, refs: &dyn Refs, mut problems: Problems<'_>) -> DeliveryIr {
+    let retry = spec.and_then(|spec| spec.retry.as_ref());
+    let backoff = retry.and_then(|retry| retry.backoff.as_ref());
+    let mut pause = |text: Option<&DurationText>, field: &str, default: u64| {
+        text.map_or(default, |text| {
+            let mut problems = problems.at("retry");
+            let mut problems = problems.at("backoff");
+            in_range(text, 1, DAY_MS, problems.at(field)).unwrap_or(default)
+        })
+    };
+    let base = pause(backoff.and_then(|backoff| backoff.base.as_ref()), "base", 500);
+    let max = pause(backoff.and_then(|backoff| backoff.max.as_ref()), "max", 600_000.max(base));
+    if max < base {
+        problems.at("retry").at("backoff").invalid("has a max below its base", "raise max, or lower base");
+    }
+    let timeout = spec
+        .and_then(|spec| spec.timeout.as_ref())
+        .map_or(10_000, |timeout| in_range(timeout, 1, MAX_TIMEOUT_MS, problems.at("timeout")).unwrap_or(10_000));
+    let sign_with = spec.and_then(|spec| spec.sign_with.as_ref());
+    let sign_with = sign_with
+        .and_then(|sign| resolved(refs.secret(&sign.secret_ref), &mut problems.at("signWith").at("secretRef")));
+    DeliveryIr {
+        timeout_ms: timeout,
+        attempts: retry.and_then(|retry| retry.attempts).unwrap_or(12),
+        backoff_base_ms: base,
+        backoff_max_ms: max,
+        sign_with: sign_with.into_iter().collect(),
+    }
+}
+
+fn body_size(spec: &WebhookSourceSpec, ceiling: u64, problems: &mut Problems<'_>) -> u64 {
+    let needed = spec.provider.preset().map(|preset| preset.max_body_size);
+    let wanted = spec.max_body_size.as_ref().map(crate::units::SizeText::bytes);
+    if let Some(needed) = needed.filter(|needed| spec.entrance.is_some() && ceiling < *needed) {
+        let help = format!("raise ceilings.maxBodySize of the Tenant to {needed} or more");
+        problems
+            .at("provider")
+            .invalid(format!("sends bodies of up to {needed} bytes, and the tenant's ceiling is {ceiling}"), help);
+    }
+    wanted.or(needed).unwrap_or(DEFAULT_BODY).min(ceiling)
+}
+
+fn shared_with(spec: &WebhookSourceSpec, mut problems: Problems<'_>) -> Vec<TenantName> {
+    let mut tenants = Vec::new();
+    for (index, text) in spec.shared_with.iter().flat_map(|shared| &shared.tenants).enumerate() {
+        match TenantName::parse(text) {
+            Ok(name) => tenants.push(name),
+            Err(error) => {
+                problems.at("tenants").item(index).invalid(format!("{text:?} {error}"), "write the name of a Tenant");
+            }
+        }
+    }
+    tenants
+}
+
+fn extraction(spec: &ExtractionSpec, mut problems: Problems<'_>) -> ExtractionIr {
+    let mut one = |extract: &Option<ExtractSpec>, field: &str| {
+        extract.as_ref().and_then(|extract| extract_ir(extract, problems.at(field)))
+    };
+    let ExtractionSpec { id, kind, conversation } = spec;
+    ExtractionIr { id: one(id, "id"), kind: one(kind, "type"), conversation: one(conversation, "conversation") }
+}
+
+fn extract_ir(spec: &ExtractSpec, mut problems: Problems<'_>) -> Option<ExtractIr> {
+    match (&spec.header, &spec.path) {
+        (Some(header), None) => Some(ExtractIr::Header(header.to_ascii_lowercase().into())),
+        (None, Some(path)) => {
+            let steps = steps(path);
+            if steps.is_none() {
+                problems.at("path").invalid(
+                    format!("{path:?} cannot be read"),
+                    "write names and indexes: $.customer.id, $.items[0].id",
+                );
+            }
+            steps.map(ExtractIr::Path)
+        }
+        (_, _) => {
+            problems.invalid("must name either a header or a path", "name one of them");
+            None
+        }
+    }
+}
+
+/// `$.a.b[0]` as its steps.
+fn steps(path: &str) -> Option<Vec<Arc<str>>> {
+    let rest = path.strip_prefix('$')?.replace('[', ".").replace(']', "");
+    let steps: Option<Vec<Arc<str>>> =
+        rest.strip_prefix('.')?.split('.').map(|step| (!step.is_empty()).then(|| step.into())).collect();
+    steps.filter(|steps| steps.len() <= 16)
+}
+
+/// A duration in milliseconds, if it lies between the bounds.
+pub(super) fn in_range(text: &DurationText, least: u64, most: u64, mut problems: Problems<'_>) -> Option<u64> {
+    let millis = text.millis();
+    if (least..=most).contains(&millis) {
+        return Some(millis);
+    }
+    problems.invalid(format!("{} is out of range", text.as_str()), format!("write {least}ms to {}s", most / 1000));
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::golden;
+
+    #[test]
+    fn golden_files_hold_and_the_page_compiles() {
+        golden::check("webhook_source", |spec: &WebhookSourceSpec, refs, problems| alone(spec, refs, problems));
+        golden::check_page("webhook_source", "/spec", |spec: &WebhookSourceSpec, refs, problems| {
+            alone(spec, refs, problems)
+        });
+    }
+
+    /// In a tenant that holds one host. A source that refuses counts as refused here.
+    fn alone(spec: &WebhookSourceSpec, refs: &dyn Refs, problems: Problems<'_>) -> Option<WebhookSourceIr> {
+        let held = [Hostname::parse("api.acme.example").unwrap()];
+        let around = SourceSurroundings { hostnames: &held, max_body_size: 4 * 1024 * 1024, refs, unread: &[] };
+        compile(spec, around, problems).filter(|ir| ir.broken_security.is_empty())
+    }
+
+    #[test]
+    fn a_path_is_names_and_indexes() {
+        let read = |path| steps(path).map(|steps| steps.join("/"));
+        assert_eq!(read("$.a.b[0].c").as_deref(), Some("a/b/0/c"));
+        for path in ["$", "a.b", "$..b", "$.", "$.a."] {
+            assert_eq!(read(path), None, "{path}");
+        }
+    }
+}
