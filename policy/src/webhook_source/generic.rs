@@ -43,9 +43,9 @@ fn extract(wanted: &ExtractIr, headers: &HeaderMap, value: &Value) -> Option<Str
         ExtractIr::Path(path) => {
             let mut at = value;
             for step in path {
-                at = match at {
-                    Value::Array(list) => list.get(step.parse::<usize>().ok()?)?,
-                    other => other.get(&**step)?,
+                at = match at.as_array() {
+                    Some(list) => list.get(step.parse::<usize>().ok()?)?,
+                    None => at.get(&**step)?,
                 };
             }
             super::entry::text(at, &[])
