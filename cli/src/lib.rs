@@ -10,8 +10,10 @@ use clap::{CommandFactory, Parser, Subcommand};
 pub mod check;
 pub mod crds;
 pub mod demo;
+pub mod events;
 pub mod keys;
 pub mod out;
+pub mod run;
 
 /// A gateway for webhooks and multi-tenant APIs.
 #[derive(Debug, Parser)]
@@ -36,9 +38,17 @@ pub enum Command {
     /// Starts the gateway on built-in examples and tells a story with it.
     #[command(after_help = "Examples:\n  postern demo\n  postern demo --once")]
     Demo(demo::Args),
+    /// Lists, shows, replays and drops events that wait, are parked or are dead.
+    #[command(subcommand)]
+    Events(events::EventsCommand),
     /// Makes API keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Runs a gateway from a directory of manifests; reloads them when they change.
+    #[command(
+        after_help = "Example:\n  postern run --config examples --listen 127.0.0.1:8080 --admin 127.0.0.1:9901 --data postern-data"
+    )]
+    Run(run::Args),
     /// Prints a completion script for a shell.
     #[command(after_help = "Example:\n  postern completions bash > /etc/bash_completion.d/postern")]
     Completions {
@@ -54,7 +64,9 @@ pub fn run() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Crds(args) => crds::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Events(command) => events::run(&command),
         Command::Keys(command) => keys::run(&command),
+        Command::Run(args) => run::run(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "postern", &mut std::io::stdout().lock());
             ExitCode::SUCCESS

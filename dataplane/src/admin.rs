@@ -1,1 +1,281 @@
-//! The admin port: health, readiness, metrics, the current snapshot, breaker states.
+//! The admin port: health, readiness, metrics, the current snapshot, breaker states, events.
+//!
+//! Not for callers: it listens on an address of its own, shows no secret, and needs none.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use policy::circuit_breaker::BreakerState;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::event::EventPath;
+use crate::event::spool::operate::{self, Change, Filter};
+use crate::health::Health;
+use crate::runtime::Runtime;
+use crate::telemetry::{Metrics, chain};
+use crate::upstream::Registry;
+use crate::upstream::clock::since_origin;
+
+/// Events that one answer lists at most.
+const PAGE: u32 = 200;
+
+/// What the admin port can see.
+#[derive(Clone)]
+pub struct View {
+    /// Metrics.
+    pub metrics: Metrics,
+    /// Health.
+    pub health: Arc<Health>,
+    /// What is live.
+    pub live: Arc<ArcSwap<Runtime>>,
+    /// The event path.
+    pub events: Arc<EventPath>,
+    /// Upstreams and their breakers.
+    pub upstreams: Arc<Registry>,
+}
+
+/// The running admin port.
+#[derive(Debug)]
+pub struct Admin {
+    /// Where it listens.
+    pub address: SocketAddr,
+    stop: watch::Sender<bool>,
+    thread: JoinHandle<()>,
+}
+
+impl Admin {
+    /// Binds and starts it on a thread of its own, with `beside`: other work that belongs to no core.
+    ///
+    /// # Errors
+    /// When the address is taken, or the thread cannot be started.
+    pub fn start(address: SocketAddr, view: View, beside: impl Future + Send + 'static) -> io::Result<Self> {
+        let socket = TcpListener::bind(address)?;
+        socket.set_nonblocking(true)?;
+        let address = socket.local_addr()?;
+        let (stop, stopped) = watch::channel(false);
+        let run = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
+            match runtime {
+                Ok(runtime) => runtime.block_on(async {
+                    tokio::task::spawn_local(async move {
+                        beside.await;
+                    });
+                    serve(socket, view, stopped).await;
+                }),
+                Err(error) => {
+                    tracing::error!(error = &error as &dyn std::error::Error, "the admin port could not start")
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(run)?;
+        Ok(Self { address, stop, thread })
+    }
+
+    /// Ends it.
+    pub fn stop(self) {
+        let _ = self.stop.send(true);
+        let _ = self.thread.join();
+    }
+}
+
+async fn serve(socket: TcpListener, view: View, mut stopped: watch::Receiver<bool>) {
+    let Ok(socket) = tokio::net::TcpListener::from_std(socket) else { return };
+    loop {
+        let accepted = tokio::select! {
+            accepted = socket.accept() => accepted,
+            _ = stopped.wait_for(|stop| *stop) => return,
+        };
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            continue;
+        };
+        let view = view.clone();
+        tokio::task::spawn_local(async move {
+            let service = service_fn(|request| {
+                let view = view.clone();
+                async move { Ok::<_, Infallible>(answer(&view, &request).await) }
+            });
+            let mut http = hyper::server::conn::http1::Builder::new();
+            http.timer(TokioTimer::new());
+            // How an admin connection ends matters to nobody but its caller.
+            let _ended = http.serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+fn reply(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+fn json_reply(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
+    reply(status, "application/json", value.to_string())
+}
+
+fn problem(status: StatusCode, detail: &str) -> Response<Full<Bytes>> {
+    let body = json!({"title": status.canonical_reason(), "status": status.as_u16(), "detail": detail});
+    reply(status, "application/problem+json", body.to_string())
+}
+
+/// 200 when nothing is missing, else 503 with what is.
+fn probe(missing: &[String]) -> Response<Full<Bytes>> {
+    let status = if missing.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    json_reply(status, &json!({"ok": missing.is_empty(), "missing": missing}))
+}
+
+async fn answer(view: &View, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    let path = request.uri().path();
+    let query = request.uri().query().unwrap_or_default();
+    match (request.method(), path) {
+        (&Method::GET, "/healthz") => probe(&view.health.dead()),
+        (&Method::GET, "/readyz") => probe(&unready(view)),
+        (&Method::GET, "/metrics") => metrics(view),
+        (&Method::GET, "/snapshot") => json_reply(StatusCode::OK, &snapshot(&view.live.load())),
+        (&Method::GET, "/breakers") => json_reply(StatusCode::OK, &breakers(view)),
+        (&Method::GET, "/events") => listed(view, query),
+        (&Method::POST, "/events/replay") => changed(view, query, Change::Replay).await,
+        (&Method::DELETE, "/events") => changed(view, query, Change::Drop).await,
+        (&Method::GET, path) if path.starts_with("/events/") => shown(view, path),
+        _ => problem(StatusCode::NOT_FOUND, "see docs/openapi.yaml for what this port answers"),
+    }
+}
+
+fn unready(view: &View) -> Vec<String> {
+    let mut missing = view.health.unready();
+    if !view.events.healthy() {
+        missing.push("the event store has stopped".to_owned());
+    }
+    missing
+}
+
+fn metrics(view: &View) -> Response<Full<Bytes>> {
+    for upstream in view.upstreams.all() {
+        if let Some(breaker) = &upstream.breaker {
+            let state = breaker.state(since_origin(tokio::time::Instant::now()));
+            let gauge =
+                view.metrics.breaker_state.with_label_values(&[upstream.tenant.as_str(), &upstream.key.to_string()]);
+            gauge.set(match state {
+                BreakerState::Closed => 0,
+                BreakerState::HalfOpen => 1,
+                BreakerState::Open => 2,
+            });
+        }
+    }
+    match view.metrics.encode() {
+        Ok(text) => reply(StatusCode::OK, "text/plain; version=0.0.4", text),
+        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &chain(&error)),
+    }
+}
+
+fn snapshot(runtime: &Runtime) -> Value {
+    let mut tenants: Vec<_> = runtime.tenants().collect();
+    tenants.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    let tenant = |tenant: &&Arc<crate::runtime::TenantRuntime>| {
+        json!({
+            "tenant": tenant.name.as_str(),
+            "revision": tenant.revision.to_string(),
+            "hostnames": tenant.base.hostnames.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "sources": tenant.sources.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>(),
+            "notProgrammed": tenant.not_programmed.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        })
+    };
+    json!({"tenants": tenants.iter().map(tenant).collect::<Vec<_>>()})
+}
+
+fn breakers(view: &View) -> Value {
+    let now = since_origin(tokio::time::Instant::now());
+    let upstreams = view.upstreams.all();
+    let state = |upstream: &Arc<crate::upstream::Upstream>| {
+        let breaker = upstream.breaker.as_ref()?;
+        Some(
+            json!({"tenant": upstream.tenant.as_str(), "upstream": upstream.key.to_string(), "state": breaker.state(now).word()}),
+        )
+    };
+    json!({"breakers": upstreams.iter().filter_map(state).collect::<Vec<_>>()})
+}
+
+/// `tenant`, `source`, `conversation`, `id`, `state`, `from`, `before` (milliseconds) of a query.
+fn filter(query: &str) -> Result<(Filter, Option<i64>, bool), String> {
+    let mut filter = Filter::default();
+    let (mut after, mut dry_run) = (None, false);
+    let number = |text: &str| text.parse::<i64>().map_err(|_| format!("`{text}` is not a number"));
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let value = value.into_owned();
+        match &*name {
+            "tenant" => filter.tenant = Some(value),
+            "source" => filter.source = Some(value),
+            "conversation" => filter.conversation = Some(value),
+            "id" => filter.id = Some(value),
+            "state" => filter.state = Some(value.parse()?),
+            "from" => filter.from_ms = Some(number(&value)?),
+            "before" => filter.before_ms = Some(number(&value)?),
+            "after" => after = Some(number(&value)?),
+            "dryRun" => dry_run = value != "false",
+            other => {
+                return Err(format!(
+                    "`{other}` is no filter; use tenant, source, conversation, id, state, from, before"
+                ));
+            }
+        }
+    }
+    Ok((filter, after, dry_run))
+}
+
+fn listed(view: &View, query: &str) -> Response<Full<Bytes>> {
+    let (filter, after, _) = match filter(query) {
+        Ok(filter) => filter,
+        Err(detail) => return problem(StatusCode::BAD_REQUEST, &detail),
+    };
+    match operate::list(view.events.directory(), &filter, after.unwrap_or_default(), PAGE) {
+        Ok(events) => json_reply(StatusCode::OK, &json!({"events": events})),
+        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &chain(&error)),
+    }
+}
+
+fn shown(view: &View, path: &str) -> Response<Full<Bytes>> {
+    let Some(Ok(row)) = path.strip_prefix("/events/").map(str::parse::<i64>) else {
+        return problem(StatusCode::BAD_REQUEST, "name the event by its `row`, which /events lists");
+    };
+    match operate::show(view.events.directory(), row) {
+        Ok(Some(shown)) => {
+            let event = shown.cloud_event.and_then(|event| serde_json::from_slice::<Value>(&event).ok());
+            json_reply(StatusCode::OK, &json!({"listed": shown.listed, "event": event}))
+        }
+        Ok(None) => problem(StatusCode::NOT_FOUND, "no event has this row: it was delivered, or dropped"),
+        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &chain(&error)),
+    }
+}
+
+async fn changed(view: &View, query: &str, change: fn(Filter) -> Change) -> Response<Full<Bytes>> {
+    let (filter, _, dry_run) = match filter(query) {
+        Ok(filter) => filter,
+        Err(detail) => return problem(StatusCode::BAD_REQUEST, &detail),
+    };
+    if filter == Filter::default() {
+        return problem(StatusCode::BAD_REQUEST, "name at least one filter: all events at once is never meant");
+    }
+    let counted = if dry_run {
+        operate::count(view.events.directory(), &filter)
+    } else {
+        view.events.change(change(filter)).await
+    };
+    match counted {
+        Ok(count) => json_reply(StatusCode::OK, &json!({"events": count, "dryRun": dry_run})),
+        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &chain(&error)),
+    }
+}

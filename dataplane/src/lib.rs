@@ -8,6 +8,7 @@
 pub mod admin;
 pub mod answer;
 pub mod event;
+pub mod gateway;
 pub mod health;
 pub mod http;
 pub mod listener;

@@ -7,6 +7,7 @@
 
 mod claim;
 mod counters;
+pub mod deliver;
 mod envelope;
 mod path;
 pub mod spool;

@@ -1,1 +1,11 @@
-//! Receives snapshots, verifies them, keeps the last good of every object, swaps.
+//! Receives snapshots, keeps the last good of every object, and swaps the runtime.
+//!
+//! The dataplane itself keeps the last good of what is broken or could not be read, so that no restart of
+//! its publisher can lose it. Last good covers an object's routing and traffic settings; keys, grants,
+//! secrets and limits come with the tenant and are always the current ones.
+
+mod keeper;
+mod volume;
+
+pub use keeper::{Applied, Keeper, Nack};
+pub use volume::{Volume, VolumeError};

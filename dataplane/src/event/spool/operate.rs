@@ -28,6 +28,20 @@ pub enum State {
     Damaged,
 }
 
+impl std::str::FromStr for State {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "waiting" => Ok(Self::Waiting),
+            "parked" => Ok(Self::Parked),
+            "dead" => Ok(Self::Dead),
+            "damaged" => Ok(Self::Damaged),
+            other => Err(format!("`{other}` is no state; use waiting, parked, dead or damaged")),
+        }
+    }
+}
+
 impl State {
     fn number(self) -> i64 {
         match self {
@@ -40,7 +54,7 @@ impl State {
 }
 
 /// Which events; what is not named matches all.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Of this tenant.
     pub tenant: Option<String>,

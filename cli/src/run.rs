@@ -1,0 +1,245 @@
+//! `postern run`: a gateway from a directory of manifests, reloaded when they change.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use dataplane::gateway::{Gateway, GatewaySettings, StartError};
+use dataplane::http::{HttpLimits, TrustedHops};
+use dataplane::listener::ListenerSettings;
+use notify::{RecursiveMode, Watcher};
+use operator::compile::compile;
+use operator::gather::files::{self, Files};
+use policy::problem::Severity;
+use policy::snapshot::{Revision, Snapshot};
+use policy::units::{DurationText, SizeText};
+use tracing_subscriber::EnvFilter;
+
+use crate::{check, out};
+
+/// How long edits may follow each other before they are read: an editor writes a file in several steps.
+const SETTLE: Duration = Duration::from_millis(30);
+/// How often the directory is read without a sign of change: mounted directories do not always give one.
+const POLL: Duration = Duration::from_secs(30);
+
+/// What is written after `run`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The directory with the manifests.
+    #[arg(long, value_name = "DIR")]
+    config: PathBuf,
+    /// Where events and the last good snapshot are kept.
+    #[arg(long, value_name = "DIR", default_value = "postern-data")]
+    data: PathBuf,
+    /// Where requests are taken.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Where health, metrics and events are shown.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
+    admin: SocketAddr,
+    /// Cores, each with a runtime of its own; all of the machine's when left out.
+    #[arg(long, value_name = "COUNT")]
+    cores: Option<usize>,
+    /// So many proxies in front append to X-Forwarded-For, and are believed.
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    trusted_hops: usize,
+    /// Addresses of proxies in front that are believed, as ranges; may be repeated.
+    #[arg(long = "trusted-proxy", value_name = "CIDR")]
+    trusted_proxies: Vec<ipnet::IpNet>,
+    /// Inside ranges that URLs in manifests may lead to; may be repeated. Services are not concerned.
+    #[arg(long = "allow-upstream", value_name = "CIDR")]
+    allowed_upstreams: Vec<ipnet::IpNet>,
+    /// Connections at once.
+    #[arg(long, value_name = "COUNT", default_value_t = 20_000)]
+    max_connections: usize,
+    /// Connections at once from one address (IPv6: from one /64).
+    #[arg(long, value_name = "COUNT", default_value_t = 4_096)]
+    max_connections_per_address: u32,
+    /// The event store's bound; half of it is for accepting.
+    #[arg(long, value_name = "SIZE", default_value = "8Gi", value_parser = size)]
+    max_spool: u64,
+    /// How long requests in flight may take after SIGTERM.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    drain: Duration,
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    SizeText::parse(text).map(|size| size.bytes()).map_err(|error| error.to_string())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    DurationText::parse(text).map(|parsed| parsed.duration()).map_err(|error| error.to_string())
+}
+
+/// Why the gateway did not run.
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    #[error("could not read {0}")]
+    Config(PathBuf, #[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("could not start")]
+    Start(#[from] StartError),
+    #[error("could not watch {0}")]
+    Watch(PathBuf, #[source] notify::Error),
+    #[error("could not wait for signals")]
+    Signals(#[source] std::io::Error),
+}
+
+/// What wakes the loop.
+enum Wake {
+    Changed,
+    Stop,
+}
+
+/// Runs until SIGTERM or SIGINT; then drains and ends with 0.
+#[must_use]
+pub fn run(args: &Args) -> ExitCode {
+    let filter = EnvFilter::try_from_env("POSTERN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // A second subscriber in one process (a test) keeps the first.
+    let _ = tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    match serve(args) {
+        Ok(code) => code,
+        Err(error) => out::failed(&error, out::TROUBLE),
+    }
+}
+
+fn settings(args: &Args) -> GatewaySettings {
+    let cores = args.cores.or_else(|| std::thread::available_parallelism().ok().map(usize::from));
+    GatewaySettings {
+        listener: ListenerSettings {
+            address: args.listen,
+            cores: cores.unwrap_or(1),
+            max_connections: args.max_connections,
+            max_connections_per_address: args.max_connections_per_address,
+            http: HttpLimits::default(),
+            hops: TrustedHops { count: args.trusted_hops, ranges: args.trusted_proxies.clone() },
+        },
+        admin: args.admin,
+        data: args.data.clone(),
+        allowed_upstreams: args.allowed_upstreams.clone(),
+        max_spool_bytes: args.max_spool,
+    }
+}
+
+fn serve(args: &Args) -> Result<ExitCode, RunError> {
+    // The directory must be there at the start; what is wrong inside it is told and served around.
+    let config = |error| RunError::Config(args.config.clone(), Box::new(error));
+    let files = files::read(&args.config, None).map_err(config)?;
+    let (sender, wakes) = channel();
+    let _watcher = watch(&args.config, sender.clone())?;
+    signals(sender)?;
+    let gateway = Gateway::start(&settings(args), std::io::stdout())?;
+    let term = now_ms().max(gateway.highest_term() + 1);
+    let mut publisher = Publisher { term, n: 0, files, published: Snapshot::default() };
+    publisher.publish(&gateway);
+    tracing::info!(address = %gateway.address, admin = %gateway.admin_address, "the gateway serves");
+    let dead = publisher.follow(&args.config, &wakes, &gateway);
+    tracing::info!("draining");
+    let cut = gateway.drain(args.drain);
+    if cut > 0 {
+        tracing::warn!(connections = cut, "connections were cut at the end of the drain");
+    }
+    Ok(if dead { ExitCode::from(out::TROUBLE) } else { ExitCode::SUCCESS })
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn watch(dir: &Path, wakes: Sender<Wake>) -> Result<notify::RecommendedWatcher, RunError> {
+    let failed = |error| RunError::Watch(dir.to_owned(), error);
+    let changed = move |event: notify::Result<notify::Event>| {
+        // Reading a file is an event too; only what may change its content counts. An error means that events
+        // were lost, so it counts as one.
+        if !event.is_ok_and(|event| event.kind.is_access()) {
+            let _ = wakes.send(Wake::Changed);
+        }
+    };
+    let mut watcher = notify::recommended_watcher(changed).map_err(failed)?;
+    watcher.watch(dir, RecursiveMode::Recursive).map_err(failed)?;
+    Ok(watcher)
+}
+
+/// Turns SIGTERM and SIGINT into a wake.
+fn signals(wakes: Sender<Wake>) -> Result<(), RunError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Signals)?;
+    let (mut term, mut int) = {
+        let _guard = runtime.enter();
+        let term = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
+        (term, signal(SignalKind::interrupt()).map_err(RunError::Signals)?)
+    };
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+        });
+        let _ = wakes.send(Wake::Stop);
+    });
+    Ok(())
+}
+
+/// The standalone publisher: files to snapshots, each above the last.
+struct Publisher {
+    term: u64,
+    n: u64,
+    files: Files,
+    published: Snapshot,
+}
+
+impl Publisher {
+    fn publish(&mut self, gateway: &Gateway) {
+        self.n += 1;
+        let revision = Revision { term: self.term, n: self.n };
+        let compiled = compile(&self.files.gathered, &self.published, revision);
+        for finding in check::findings(&self.files, &compiled.problems) {
+            out::note(check::rendered(&finding));
+        }
+        let errors = compiled.problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+        let applied = gateway.apply(&compiled.snapshot);
+        for nack in &applied.nacks {
+            tracing::warn!(object = %nack.object, reason = nack.reason, "not applied");
+        }
+        let list = |objects: &[policy::names::ObjectRef]| {
+            objects.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        };
+        tracing::info!(
+            revision = %revision,
+            swapped = applied.swapped.iter().map(policy::names::TenantName::as_str).collect::<Vec<_>>().join(", "),
+            errors,
+            last_good = list(&applied.last_good),
+            not_programmed = list(&applied.not_programmed),
+            "the configuration is applied"
+        );
+        self.published = compiled.snapshot;
+    }
+
+    /// Reloads at each change until it is told to stop. Whether something that must run has ended.
+    fn follow(&mut self, dir: &Path, wakes: &Receiver<Wake>, gateway: &Gateway) -> bool {
+        loop {
+            match wakes.recv_timeout(POLL) {
+                Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
+                Ok(Wake::Changed) | Err(RecvTimeoutError::Timeout) => {}
+            }
+            // Everything that belongs to one edit is read at once.
+            loop {
+                match wakes.recv_timeout(SETTLE) {
+                    Ok(Wake::Changed) => {}
+                    Ok(Wake::Stop) => return false,
+                    Err(_) => break,
+                }
+            }
+            if !gateway.dead().is_empty() {
+                return true;
+            }
+            match files::read(dir, Some(&self.files)) {
+                Ok(files) => {
+                    self.files = files;
+                    self.publish(gateway);
+                }
+                Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "what is in force stays"),
+            }
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! What is owed goes out: in order per conversation, one in flight each, side by side across conversations.
+//!
+//! A conversation that fails waits in the store with its attempts and due time, and holds up nobody else.
+//! Nothing is taken off before its settlement is durable, so a crash repeats at most the event that each
+//! conversation had in flight, under the same id and number.
+
+mod attempt;
+mod ready;
+mod signature;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use policy::names::{ObjectRef, TenantName};
+use policy::ordering::RetrySchedule;
+use policy::secret::Secret;
+use policy::upstream::AddressGuard;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::spool::{Pending, Read, Settlement};
+use super::{Key, Queue};
+use crate::health::Health;
+use crate::upstream::{Upstream, UpstreamCore};
+use attempt::{NotNow, Tried};
+use ready::Ready;
+
+/// Attempts in flight at once.
+const MAX_IN_FLIGHT: usize = 256;
+/// Attempts of one tenant in flight at once, so that none holds the whole window.
+const MAX_PER_TENANT: usize = 64;
+/// How soon an event is looked at again whose destination is not configured now.
+const NO_DESTINATION_PAUSE: Duration = Duration::from_secs(5);
+/// How soon a conversation is looked at again when the store did not take a settlement.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// How often retention and bounds act without traffic.
+const TIDY: Duration = Duration::from_secs(60);
+
+/// Where a source's events go, and how.
+#[derive(Debug)]
+pub struct Destination {
+    /// The upstream.
+    pub upstream: Arc<Upstream>,
+    /// The value of `Host`.
+    pub host: http::HeaderValue,
+    /// The path there.
+    pub path: Arc<str>,
+    /// For one attempt.
+    pub timeout: Duration,
+    /// When it is tried again.
+    pub schedule: RetrySchedule,
+    /// What deliveries are signed with.
+    pub sign_with: Vec<Secret>,
+    /// For how long a dead letter is kept.
+    pub retention: Duration,
+}
+
+/// What is configured now.
+pub trait Destinations: Send + Sync + 'static {
+    /// The destination of a source, if it is configured.
+    fn get(&self, tenant: &TenantName, source: &ObjectRef) -> Option<Arc<Destination>>;
+}
+
+/// The thread that delivers.
+#[derive(Debug)]
+pub struct Deliver {
+    stop: watch::Sender<bool>,
+    thread: JoinHandle<()>,
+}
+
+impl Deliver {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn start(
+        queue: Queue,
+        destinations: Arc<dyn Destinations>,
+        guard: AddressGuard,
+        health: Arc<Health>,
+    ) -> std::io::Result<Self> {
+        let (stop, stopped) = watch::channel(false);
+        let run = move || {
+            let over = stopped.clone();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
+            match runtime {
+                Ok(runtime) => runtime.block_on(deliver(queue, destinations, guard, stopped)),
+                Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "deliver could not start"),
+            }
+            if !*over.borrow() {
+                health.ended("deliver");
+            }
+        };
+        let thread = std::thread::Builder::new().name("deliver".to_owned()).spawn(run)?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Starts no more attempts and finishes those in flight. Blocks, for one attempt's timeout at most.
+    pub fn stop(self) {
+        let _ = self.stop.send(true);
+        let _ = self.thread.join();
+    }
+}
+
+/// What the attempts share.
+struct Shared {
+    queue: Queue,
+    destinations: Arc<dyn Destinations>,
+    core: UpstreamCore,
+}
+
+/// What becomes of a conversation after one look at it.
+enum After {
+    /// Nothing is owed.
+    Done,
+    /// There may be more.
+    Again,
+    /// Not before this pause is over.
+    Later(Duration),
+}
+
+async fn deliver(
+    queue: Queue,
+    destinations: Arc<dyn Destinations>,
+    guard: AddressGuard,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let seed = now_ms().unsigned_abs();
+    let shared = Rc::new(Shared { queue, destinations, core: UpstreamCore::new(guard, seed) });
+    let mut ready = Ready::new(MAX_PER_TENANT);
+    match shared.queue.heads() {
+        Ok(heads) => {
+            for (key, tenant) in heads {
+                if let Ok(tenant) = TenantName::parse(&tenant) {
+                    ready.add(key, tenant);
+                }
+            }
+        }
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "what is owed could not be read");
+            return;
+        }
+    }
+    let mut running: JoinSet<(Key, TenantName, After)> = JoinSet::new();
+    let mut tidy = tokio::time::interval(TIDY);
+    loop {
+        while running.len() < MAX_IN_FLIGHT
+            && let Some((key, tenant)) = ready.take()
+        {
+            let shared = shared.clone();
+            running.spawn_local(async move {
+                let after = look(&shared, &key).await;
+                (key, tenant, after)
+            });
+        }
+        tokio::select! {
+            woken = shared.queue.woken() => woken.into_iter().for_each(|(key, tenant)| ready.add(key, tenant)),
+            Some(ended) = running.join_next() => match ended {
+                Ok((key, tenant, After::Done)) => ready.done(&key, &tenant),
+                Ok((key, tenant, After::Again)) => ready.again(key, tenant),
+                Ok((key, tenant, After::Later(pause))) => ready.later(key, tenant, tokio::time::Instant::now() + pause),
+                // A panic in an attempt is a defect; what it held is owed still, and readiness says so.
+                Err(_) => return,
+            },
+            () = ready.due() => {}
+            _ = tidy.tick() => {
+                shared.queue.tidy().await;
+                shared.core.sweep(tokio::time::Instant::now());
+            }
+            _ = stopped.wait_for(|stop| *stop) => break,
+        }
+    }
+    while running.join_next().await.is_some() {}
+}
+
+/// Looks at the oldest event of a conversation, and attempts it if it is due.
+async fn look(shared: &Shared, key: &Key) -> After {
+    let pending = match shared.queue.next(key) {
+        Ok(None) => return After::Done,
+        Ok(Some(Read::Whole(pending))) => pending,
+        Ok(Some(Read::Damaged(row))) => {
+            tracing::error!(row, "an event is damaged and set aside; `postern events ls --state damaged` lists it");
+            return settled(shared.queue.settle(row, Settlement::Damaged).await);
+        }
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "what is owed could not be read");
+            return After::Later(STORE_PAUSE);
+        }
+    };
+    let wait = pending.due_ms - now_ms();
+    if wait > 0 {
+        return After::Later(Duration::from_millis(wait.unsigned_abs()));
+    }
+    let event = &pending.envelope.event;
+    let Some(destination) = shared.destinations.get(&event.tenant, &event.source) else {
+        return After::Later(NO_DESTINATION_PAUSE);
+    };
+    attempted(shared, &pending, &destination).await
+}
+
+async fn attempted(shared: &Shared, pending: &Pending, destination: &Destination) -> After {
+    match attempt::attempt(&shared.core, pending, destination).await {
+        Ok(Tried { settlement, pause }) => {
+            let after = settled(shared.queue.settle(pending.row, settlement).await);
+            match (after, pause) {
+                (After::Again, Some(pause)) => After::Later(pause),
+                (after, _) => after,
+            }
+        }
+        // The breaker rests: no attempt was made, and none is counted.
+        Err(NotNow(pause)) => After::Later(pause),
+    }
+}
+
+fn settled(durable: bool) -> After {
+    if durable { After::Again } else { After::Later(STORE_PAUSE) }
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,220 @@
+//! A whole dataplane in one process: cores, event path, delivery, admin port.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::Response;
+use ipnet::IpNet;
+use policy::names::{ObjectRef, TenantName};
+use policy::snapshot::Snapshot;
+use policy::upstream::AddressGuard;
+
+use crate::admin::{Admin, View};
+use crate::answer::Body;
+use crate::event::deliver::{Deliver, Destination, Destinations};
+use crate::event::spool::SpoolError;
+use crate::event::{EventPath, Settings as SpoolSettings};
+use crate::health::Health;
+use crate::http::{Inbound, Ticks};
+use crate::listener::{App, ConnectionCounts, Listener, ListenerSettings, Serve};
+use crate::pipeline::{self, Core};
+use crate::runtime::{Builder, Runtime};
+use crate::snapshot::{Applied, Keeper, Volume, VolumeError};
+use crate::telemetry::{AccessLog, EventCollector, Metrics};
+use crate::upstream::{Registry, UpstreamCore, resolve};
+
+/// What a gateway needs to run.
+#[derive(Clone, Debug)]
+pub struct GatewaySettings {
+    /// How requests are taken.
+    pub listener: ListenerSettings,
+    /// Where the admin port listens.
+    pub admin: SocketAddr,
+    /// Where events and the last good snapshot are kept.
+    pub data: PathBuf,
+    /// Ranges that URLs of tenants may lead to although they are inside.
+    pub allowed_upstreams: Vec<IpNet>,
+    /// The event store's bound.
+    pub max_spool_bytes: u64,
+}
+
+/// Why a gateway could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A socket or thread could not be had.
+    #[error("could not {step}")]
+    Io {
+        /// What was tried.
+        step: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The event store could not be opened.
+    #[error("could not open the event store")]
+    Spool(#[from] SpoolError),
+    /// The volume for the last good snapshot could not be opened.
+    #[error("could not open the volume of the last good snapshot")]
+    Volume(#[from] VolumeError),
+    /// Two metrics have one name, which is a defect.
+    #[error("could not declare the metrics")]
+    Metrics(#[from] prometheus::Error),
+}
+
+fn io(step: impl Into<String>) -> impl FnOnce(std::io::Error) -> StartError {
+    let step = step.into();
+    move |source| StartError::Io { step, source }
+}
+
+/// What every core is made of.
+struct Parts {
+    live: Arc<ArcSwap<Runtime>>,
+    events: Arc<EventPath>,
+    guard: AddressGuard,
+    log: AccessLog,
+    metrics: Metrics,
+}
+
+/// One core's share; answers by the pipeline.
+struct CoreApp(Rc<Core>);
+
+impl App for Parts {
+    type Core = CoreApp;
+
+    fn core(&self, _: Ticks) -> Rc<CoreApp> {
+        let seed = uuid::Uuid::now_v7().as_u64_pair().1;
+        let upstreams = UpstreamCore::new(self.guard.clone(), seed);
+        let no_tenant = self.metrics.tenant(None);
+        let core = Core::new(self.live.clone(), self.events.clone(), upstreams, self.log.core(), no_tenant);
+        Rc::new(CoreApp(Rc::new(core)))
+    }
+}
+
+impl Serve for CoreApp {
+    type Body = Body;
+
+    async fn answer(self: Rc<Self>, inbound: Inbound) -> Response<Body> {
+        pipeline::answer(&self.0, inbound).await
+    }
+
+    fn tick(&self) {
+        self.0.log.flush();
+        self.0.upstreams.sweep(tokio::time::Instant::now());
+    }
+}
+
+/// Destinations as the live runtime has them.
+struct LiveDestinations(Arc<ArcSwap<Runtime>>);
+
+impl Destinations for LiveDestinations {
+    fn get(&self, tenant: &TenantName, source: &ObjectRef) -> Option<Arc<Destination>> {
+        self.0.load().source(tenant, source)?.destination.clone()
+    }
+}
+
+/// A running gateway.
+pub struct Gateway {
+    /// Where it takes requests.
+    pub address: SocketAddr,
+    /// Its admin port.
+    pub admin_address: SocketAddr,
+    keeper: Mutex<Keeper>,
+    health: Arc<Health>,
+    listener: Listener,
+    admin: Admin,
+    deliver: Deliver,
+    events: Arc<EventPath>,
+    parts: Arc<Parts>,
+    metrics: Metrics,
+}
+
+impl Gateway {
+    /// Starts everything; answers 404 and is not ready until a snapshot is applied.
+    ///
+    /// # Errors
+    /// [`StartError`]
+    pub fn start(settings: &GatewaySettings, log: impl Write + Send + 'static) -> Result<Self, StartError> {
+        let metrics = Metrics::new()?;
+        let health = Arc::new(Health::default());
+        let registry = Arc::new(Registry::default());
+        let live = Arc::new(ArcSwap::from_pointee(Runtime::default()));
+        let guard = AddressGuard::new(settings.allowed_upstreams.clone());
+        let spool =
+            SpoolSettings { max_bytes: settings.max_spool_bytes, ..SpoolSettings::new(settings.data.join("spool")) };
+        let events = Arc::new(EventPath::open(spool)?);
+        metrics.registry().register(Box::new(EventCollector::new(events.counters().clone())?))?;
+        let volume = Volume::open(&settings.data.join("last-good"))?;
+        let builder = Builder::new(metrics.clone(), registry.clone());
+        let keeper = Keeper::new(builder, live.clone(), Some(volume));
+        let destinations = Arc::new(LiveDestinations(live.clone()));
+        let deliver = Deliver::start(events.queue()?, destinations, guard.clone(), health.clone());
+        let deliver = deliver.map_err(io("start delivery"))?;
+        let view = View {
+            metrics: metrics.clone(),
+            health: health.clone(),
+            live: live.clone(),
+            events: events.clone(),
+            upstreams: registry.clone(),
+        };
+        let admin = Admin::start(settings.admin, view, resolve::keep_resolved(registry));
+        let admin = admin.map_err(io(format!("listen on the admin address {}", settings.admin)))?;
+        let log = AccessLog::start(log, metrics.access_log_dropped.clone()).map_err(io("start the access log"))?;
+        let parts = Arc::new(Parts { live, events: events.clone(), guard, log, metrics: metrics.clone() });
+        let counts = ConnectionCounts {
+            open: metrics.connections_open.clone(),
+            accepted: metrics.connections_accepted.clone(),
+            refused: metrics.connections_refused.clone(),
+        };
+        let listener = Listener::start(&settings.listener, &parts, &health, counts);
+        let listener = listener.map_err(io(format!("listen on {}", settings.listener.address)))?;
+        let (address, admin_address) = (listener.address, admin.address);
+        let keeper = Mutex::new(keeper);
+        Ok(Self { address, admin_address, keeper, health, listener, admin, deliver, events, parts, metrics })
+    }
+
+    /// The term that a publisher in this process begins above.
+    #[must_use]
+    pub fn highest_term(&self) -> u64 {
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner).highest_term()
+    }
+
+    /// Applies a complete set; live when this returns.
+    pub fn apply(&self, snapshot: &Snapshot) -> Applied {
+        let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        let applied = keeper.apply(snapshot);
+        self.metrics.snapshots_applied.inc();
+        let states = [("last_good", applied.last_good.len()), ("not_programmed", applied.not_programmed.len())];
+        for (state, count) in states {
+            self.metrics.objects.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        self.health.snapshot_applied();
+        applied
+    }
+
+    /// Whether something that must run has ended.
+    #[must_use]
+    pub fn dead(&self) -> Vec<String> {
+        self.health.dead()
+    }
+
+    /// Takes no more, finishes what is in flight, and ends. Blocks; how many connections were cut.
+    #[must_use]
+    pub fn drain(self, patience: Duration) -> usize {
+        let Self { health, listener, admin, deliver, events, parts, .. } = self;
+        health.draining();
+        let cut = listener.drain(patience);
+        deliver.stop();
+        admin.stop();
+        drop(parts);
+        // Connections that were cut may still hold the event path; its file is safe at any instant.
+        if let Some(events) = Arc::into_inner(events) {
+            events.shutdown();
+        }
+        cut
+    }
+}

@@ -1,0 +1,256 @@
+//! A request to a rule of a Route: filters in order, then forwarded.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use policy::authorization::authorize;
+use policy::cors::Cors;
+use policy::refusal::{Extra, Reason, Refusal};
+use policy::request::Caller;
+use policy::stage::Filter;
+
+use super::{Core, Ended};
+use crate::answer::{self, Body};
+use crate::http::{Ids, Parsed, RequestBodyError};
+use crate::runtime::{Guard, Rule, TenantRuntime};
+use crate::upstream::{self, ForwardError, ForwardPlan, Forwarded, RequestHead};
+
+/// What the filters say to a request that they do not refuse.
+enum Decision {
+    /// Go on, as this caller.
+    Admitted(Option<Arc<Caller>>),
+    /// It was a preflight.
+    Preflight(HeaderMap),
+}
+
+/// Answers a request to a rule. What the browser and the caller must be told is told with a refusal too.
+pub(super) async fn answer(
+    core: &Rc<Core>,
+    tenant: &Arc<TenantRuntime>,
+    rule: &Arc<Rule>,
+    ids: &Ids,
+    parsed: Parsed,
+    ended: &mut Ended,
+) -> Response<Body> {
+    ended.object = Some((rule.object.clone(), rule.name.clone()));
+    let origin = Origin::of(&parsed);
+    let mut told = HeaderMap::new();
+    let answered = match filters(core, tenant, rule, &parsed, ended, &mut told) {
+        Ok(Decision::Admitted(caller)) => forward(core, tenant, rule, ids, parsed, caller, ended).await,
+        Ok(Decision::Preflight(headers)) => Ok(preflight(headers)),
+        Err(refusal) => Err(refusal),
+    };
+    let mut response = answered.unwrap_or_else(|refusal| ended.refuse(&refusal));
+    let headers = response.headers_mut();
+    for (name, value) in &told {
+        headers.insert(name.clone(), value.clone());
+    }
+    if let Some(cors) = rule.cors.as_ref().filter(|cors| !cors.audits()) {
+        cors.decider.apply(&origin.0, headers);
+    }
+    if let Some(security) = rule.security_headers.as_ref().filter(|guard| !guard.audits()) {
+        security.decider.apply(headers);
+    }
+    response
+}
+
+/// The `Origin` of a request, kept while its head goes to the upstream.
+struct Origin(HeaderMap);
+
+impl Origin {
+    fn of(parsed: &Parsed) -> Self {
+        let mut kept = HeaderMap::new();
+        for value in parsed.headers.get_all(http::header::ORIGIN) {
+            kept.append(http::header::ORIGIN, value.clone());
+        }
+        Self(kept)
+    }
+}
+
+fn preflight(headers: HeaderMap) -> Response<Body> {
+    let mut response = answer::empty(StatusCode::NO_CONTENT);
+    *response.headers_mut() = headers;
+    response
+}
+
+/// The filters, in the order of [`Filter`].
+fn filters(
+    core: &Core,
+    tenant: &TenantRuntime,
+    rule: &Rule,
+    parsed: &Parsed,
+    ended: &mut Ended,
+    told: &mut HeaderMap,
+) -> Result<Decision, Refusal> {
+    if !rule.broken_security.is_empty() {
+        return Err(broken(&rule.broken_security));
+    }
+    let head = parsed.head();
+    if let Some(guard) = &rule.addresses {
+        guard.judge(Filter::Addresses, guard.decider.check(head.address), &mut ended.would_refuse)?;
+    }
+    tenant.failures.check(head.address, core.clock.mono_ns())?;
+    if let Some(guard) = &rule.cors
+        && let Some(Some(headers)) =
+            guard.judge(Filter::Cors, guard.decider.preflight(&head), &mut ended.would_refuse)?
+    {
+        return Ok(Decision::Preflight(headers));
+    }
+    if Cors::is_preflight(&head) && rule.cors.is_none() && rule.authentication.as_ref().is_some_and(closed) {
+        return Err(Refusal::new(
+            Reason::OriginDenied,
+            "no page of another origin may call this: the rule has no cors",
+        ));
+    }
+    let caller = authenticate(core, tenant, rule, parsed, ended)?;
+    ended.caller.clone_from(&caller);
+    if let Some(guard) = &rule.authorization {
+        let decided = authorize(&guard.decider, head.method, caller.as_deref());
+        guard.judge(Filter::Authorization, decided, &mut ended.would_refuse)?;
+    }
+    let verdict = rule.limits.check(caller.as_deref(), head.address, core.clock.mono_ns());
+    if let Some(standing) = &verdict.standing {
+        standing.apply(told);
+    }
+    ended.would_refuse.extend(verdict.would_refuse.map(|refusal| (Filter::RateLimit, refusal)));
+    verdict.refused.map_or(Ok(Decision::Admitted(caller)), Err)
+}
+
+fn closed(guard: &Guard<policy::authentication::Authenticator>) -> bool {
+    !guard.decider.is_open()
+}
+
+fn broken(fields: &[Arc<str>]) -> Refusal {
+    let detail = format!("the rule refuses until this is corrected: {}", fields.join(", "));
+    Refusal::new(Reason::PolicyBroken, detail)
+}
+
+fn authenticate(
+    core: &Core,
+    tenant: &TenantRuntime,
+    rule: &Rule,
+    parsed: &Parsed,
+    ended: &mut Ended,
+) -> Result<Option<Arc<Caller>>, Refusal> {
+    let Some(guard) = &rule.authentication else { return Ok(None) };
+    let now_secs = core.clock.now_secs();
+    let decided = guard.decider.authenticate(&parsed.headers, &mut core.tokens.borrow_mut(), now_secs);
+    if let Err(refusal) = &decided
+        && policy::rate_limit::Failures::counts(refusal.reason)
+    {
+        tenant.failures.record(parsed.address, core.clock.mono_ns());
+    }
+    let caller = guard.judge(Filter::Authentication, decided, &mut ended.would_refuse)?.flatten();
+    if let Some(caller) = &caller {
+        guard.judge(Filter::TenantAgreement, tenant.agreement.check(caller), &mut ended.would_refuse)?;
+    }
+    Ok(caller)
+}
+
+async fn forward(
+    core: &Rc<Core>,
+    tenant: &Arc<TenantRuntime>,
+    rule: &Rule,
+    ids: &Ids,
+    mut parsed: Parsed,
+    caller: Option<Arc<Caller>>,
+    ended: &mut Ended,
+) -> Result<Response<Body>, Refusal> {
+    parsed.body.limit(rule.max_body_size).map_err(|error| error.refusal())?;
+    let upgrade = websocket(&mut parsed)?;
+    prepare(&mut parsed, rule, ids, caller.as_deref(), upgrade.is_some());
+    let (target, method) = (parsed.target(), parsed.method.clone());
+    let body = match http_body::Body::is_end_stream(&parsed.body) {
+        true => upstream::RequestBody::Whole(bytes::Bytes::new()),
+        false => upstream::RequestBody::Streaming(parsed.body),
+    };
+    let retry = rule.retry.as_ref().filter(|retry| !retry.audits()).map(|retry| &retry.decider);
+    let plan = ForwardPlan { tenant: &tenant.name, backends: &rule.backends, timeouts: &rule.timeouts, retry };
+    let head = RequestHead { method: &method, target: &target, headers: &parsed.headers };
+    let forwarded = upstream::forward(&core.upstreams, &plan, &head, body).await;
+    ended.forwarded(&forwarded);
+    match forwarded {
+        Ok(forwarded) => Ok(pass(forwarded, upgrade, &parsed.connection.watch)),
+        Err(error) => match &rule.fallback {
+            Some(guard) if !guard.audits() && stands_in(error.reason) => {
+                ended.reason = Some(error.reason);
+                Ok(answer::fallback(&guard.decider))
+            }
+            Some(_) | None => Err(refusal(error)),
+        },
+    }
+}
+
+/// The fallback stands in for an upstream that has no answer, not for what the caller did wrong.
+fn stands_in(reason: Reason) -> bool {
+    [
+        Reason::NoEndpoint,
+        Reason::BreakerOpen,
+        Reason::UpstreamFailed,
+        Reason::UpstreamMalformed,
+        Reason::UpstreamTimeout,
+    ]
+    .contains(&reason)
+}
+
+fn refusal(error: ForwardError) -> Refusal {
+    // A body that the caller sent wrongly is the caller's matter: its own error says what it was.
+    if let Some(upstream::ExchangeError::RequestBody(cause)) = &error.cause
+        && let Some(error) = cause.downcast_ref::<RequestBodyError>()
+    {
+        return error.refusal();
+    }
+    let refusal = Refusal::new(error.reason, error.detail);
+    match error.retry_after {
+        Some(pause) => refusal.with(Extra::RetryAfter(pause)),
+        None => refusal,
+    }
+}
+
+/// The head as the upstream gets it.
+fn prepare(parsed: &mut Parsed, rule: &Rule, ids: &Ids, caller: Option<&Caller>, upgrade: bool) {
+    parsed.strip_identity(&rule.forwarded_names);
+    parsed.forwarded();
+    ids.apply(&mut parsed.headers);
+    for (name, value) in caller.iter().flat_map(|caller| &caller.forward) {
+        parsed.headers.insert(name.clone(), value.clone());
+    }
+    if upgrade {
+        parsed.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        parsed.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    }
+    // The exchange writes its own framing.
+    parsed.headers.remove(CONTENT_LENGTH);
+}
+
+/// The way to change the protocol, when WebSocket is asked for; any other upgrade is left out of the request,
+/// which is then answered as a plain one (RFC 9110, 7.8).
+fn websocket(parsed: &mut Parsed) -> Result<Option<hyper::upgrade::OnUpgrade>, Refusal> {
+    let Some((to, on_upgrade)) = parsed.upgrade.take() else { return Ok(None) };
+    if !to.as_bytes().eq_ignore_ascii_case(b"websocket") {
+        return Ok(None);
+    }
+    if parsed.method != http::Method::GET {
+        return Err(Refusal::new(Reason::UpgradeRefused, "a WebSocket starts with GET (RFC 6455, 4.1)"));
+    }
+    Ok(Some(on_upgrade))
+}
+
+fn pass(
+    forwarded: Forwarded,
+    upgrade: Option<hyper::upgrade::OnUpgrade>,
+    watch: &Arc<crate::http::Watch>,
+) -> Response<Body> {
+    if let (Some(upgraded), Some(downstream)) = (forwarded.upgraded, upgrade) {
+        watch.upgrade();
+        tokio::task::spawn_local(async move {
+            if let Ok(downstream) = downstream.await {
+                let io = hyper_util::rt::TokioIo::new(downstream);
+                let _ = upstream::upgrade::tunnel(io, upgraded, upstream::upgrade::TUNNEL_IDLE_TIMEOUT).await;
+            }
+        });
+    }
+    forwarded.response.map(Body::upstream)
+}

@@ -1,0 +1,96 @@
+//! One core: what its requests share and no other core touches.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use arc_swap::{ArcSwap, Cache};
+use policy::jwt::TokenCache;
+
+use crate::event::EventPath;
+use crate::runtime::Runtime;
+use crate::telemetry::{CoreLog, TenantMetrics};
+use crate::upstream::UpstreamCore;
+
+/// The wall clock, read once a request; its text is made once a second.
+#[derive(Debug, Default)]
+pub struct Clock {
+    second: Cell<i64>,
+    text: RefCell<String>,
+}
+
+impl Clock {
+    /// Seconds since the epoch.
+    #[must_use]
+    pub fn now_secs(&self) -> i64 {
+        i64::try_from(since_epoch().as_secs()).unwrap_or(i64::MAX)
+    }
+
+    /// Nanoseconds since the process began to count; never goes back.
+    #[must_use]
+    pub fn mono_ns(&self) -> u64 {
+        let now = tokio::time::Instant::now();
+        u64::try_from(crate::upstream::clock::since_origin(now).as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Now, as RFC 3339 with milliseconds.
+    #[must_use]
+    pub fn rfc3339(&self) -> String {
+        let now = since_epoch();
+        let second = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        if self.second.replace(second) != second {
+            let stamp = jiff::Timestamp::from_second(second).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+            *self.text.borrow_mut() = stamp.strftime("%Y-%m-%dT%H:%M:%S").to_string();
+        }
+        format!("{}.{:03}Z", self.text.borrow(), now.subsec_millis())
+    }
+}
+
+fn since_epoch() -> std::time::Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// What the requests of one core share. Its runtime is read without touching another core's cache line.
+pub struct Core {
+    live: RefCell<Cache<Arc<ArcSwap<Runtime>>, Arc<Runtime>>>,
+    /// Tokens that were verified here.
+    pub tokens: RefCell<TokenCache>,
+    /// Connections to upstreams.
+    pub upstreams: UpstreamCore,
+    /// Where events are made durable.
+    pub events: Arc<EventPath>,
+    /// The core's log lines.
+    pub log: CoreLog,
+    /// The wall clock.
+    pub clock: Clock,
+    /// The handles of requests that no tenant has.
+    pub no_tenant: TenantMetrics,
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core").finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    /// A core that reads what is live.
+    #[must_use]
+    pub fn new(
+        live: Arc<ArcSwap<Runtime>>,
+        events: Arc<EventPath>,
+        upstreams: UpstreamCore,
+        log: CoreLog,
+        no_tenant: TenantMetrics,
+    ) -> Self {
+        let live = RefCell::new(Cache::new(live));
+        Self { live, tokens: RefCell::default(), upstreams, events, log, clock: Clock::default(), no_tenant }
+    }
+
+    /// The runtime that is live now. A request keeps it to its end, whatever is swapped in meanwhile.
+    #[must_use]
+    pub fn runtime(&self) -> Arc<Runtime> {
+        self.live.borrow_mut().load().clone()
+    }
+}

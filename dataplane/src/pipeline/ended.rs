@@ -1,0 +1,190 @@
+//! What is known of a request when it ends: for its log line and its metrics.
+
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::{Method, Response, Version};
+use policy::refusal::{Reason, Refusal};
+use policy::request::Caller;
+use policy::stage::Filter;
+
+use super::Core;
+use crate::answer::{self, Body};
+use crate::http::{Ids, Inbound, Parsed};
+use crate::runtime::{InFlight, TenantRuntime};
+use crate::telemetry::access_log::{Line, query_names};
+use crate::telemetry::{TenantMetrics, Traffic};
+use crate::upstream::{ForwardError, Forwarded};
+
+/// The upstream's part of a request.
+#[derive(Debug, Default)]
+pub struct Forwarding {
+    /// Which upstream.
+    pub upstream: Option<Arc<str>>,
+    /// Its endpoint of the last attempt.
+    pub endpoint: Option<SocketAddr>,
+    /// How many attempts.
+    pub attempts: u32,
+}
+
+/// Grows with the request; logged and counted when its answer's body ends.
+#[derive(Debug)]
+pub struct Ended {
+    /// The core that serves it.
+    pub core: Rc<Core>,
+    /// When its head was complete.
+    pub began: Instant,
+    /// Its correlation id.
+    pub request_id: Box<str>,
+    /// Its trace id.
+    pub trace_id: Box<str>,
+    /// Its method.
+    pub method: Method,
+    /// Its protocol.
+    pub version: Version,
+    /// Its canonical host; as it came when it has none.
+    pub host: Box<str>,
+    /// Its canonical path; as it came when it has none.
+    pub path: Box<str>,
+    /// The names of its query parameters.
+    pub query: Box<str>,
+    /// Where it came from.
+    pub address: Option<IpAddr>,
+    /// What it is.
+    pub traffic: Traffic,
+    /// Whose it is.
+    pub tenant: Option<Arc<TenantRuntime>>,
+    /// What answered: an object and a rule in it.
+    pub object: Option<(Arc<str>, Arc<str>)>,
+    /// Who called.
+    pub caller: Option<Arc<Caller>>,
+    /// What policies in mode `Audit` would have refused.
+    pub would_refuse: Vec<(Filter, Refusal)>,
+    /// Why it was refused.
+    pub reason: Option<Reason>,
+    /// The upstream's part.
+    pub forwarding: Forwarding,
+    /// How many events it brought.
+    pub events: u32,
+    /// What was answered.
+    pub status: u16,
+    /// Its place among the tenant's requests in flight.
+    pub in_flight: Option<InFlight>,
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2",
+        _ => "HTTP/1.1",
+    }
+}
+
+impl Ended {
+    /// What is known when a head is complete.
+    pub(super) fn begin(core: &Rc<Core>, inbound: &Inbound, ids: &Ids) -> Self {
+        let request = &inbound.request;
+        Self {
+            core: core.clone(),
+            began: Instant::now(),
+            request_id: ids.request.clone(),
+            trace_id: ids.trace.clone(),
+            method: request.method().clone(),
+            version: request.version(),
+            host: Box::default(),
+            path: Box::default(),
+            query: Box::default(),
+            address: Some(inbound.address()),
+            traffic: Traffic::Api,
+            tenant: None,
+            object: None,
+            caller: None,
+            would_refuse: Vec::new(),
+            reason: None,
+            forwarding: Forwarding::default(),
+            events: 0,
+            status: 0,
+            in_flight: None,
+        }
+    }
+
+    /// Host and path are canonical now.
+    pub(super) fn parsed(&mut self, parsed: &Parsed) {
+        let head = parsed.head();
+        self.host = head.host.into();
+        self.path = head.path.into();
+        self.query = logged_query(head.query);
+    }
+
+    /// The answer to a refusal, which is logged and counted with its reason.
+    pub(super) fn refuse(&mut self, refusal: &Refusal) -> Response<Body> {
+        self.reason = Some(refusal.reason);
+        answer::refusal(refusal, &self.request_id)
+    }
+
+    /// What the upstream's side was.
+    pub(super) fn forwarded(&mut self, forwarded: &Result<Forwarded, ForwardError>) {
+        let (upstream, endpoint, attempts, outcome) = match forwarded {
+            Ok(ok) => (Some(&ok.upstream), Some(ok.endpoint), ok.attempts, "ok"),
+            Err(error) => (error.upstream.as_ref(), None, error.attempts, error.reason.word()),
+        };
+        let name: Option<Arc<str>> = upstream.map(|upstream| upstream.key.to_string().into());
+        if let Some(name) = &name {
+            self.metrics().upstream_attempts(name, outcome).inc_by(u64::from(attempts.max(1)));
+        }
+        self.forwarding = Forwarding { upstream: name, endpoint, attempts };
+    }
+
+    /// The handles of its tenant, or those of requests that no tenant has.
+    fn metrics(&self) -> &TenantMetrics {
+        self.tenant.as_ref().map_or(&self.core.no_tenant, |tenant| &tenant.metrics)
+    }
+
+    /// Writes the line and counts; called when the answer's body was sent, or given up.
+    pub fn log(&self, bytes_sent: u64, complete: bool) {
+        let took = self.began.elapsed();
+        let metrics = self.metrics();
+        metrics.answered(self.traffic, self.status, took);
+        if let Some(reason) = self.reason {
+            metrics.refused(reason);
+        }
+        let mut would_refuse = Vec::new();
+        for (filter, refusal) in &self.would_refuse {
+            metrics.would_refuse(*filter, refusal.reason);
+            would_refuse.push(format!("{}:{}", filter.word(), refusal.reason.word()));
+        }
+        self.core.log.write(&Line {
+            time: self.core.clock.rfc3339(),
+            request_id: &self.request_id,
+            trace_id: &self.trace_id,
+            tenant: self.tenant.as_ref().map(|tenant| tenant.name.as_str()),
+            object: self.object.as_ref().map(|(object, _)| &**object),
+            rule: self.object.as_ref().map(|(_, rule)| &**rule).filter(|rule| !rule.is_empty()),
+            method: self.method.as_str(),
+            host: &self.host,
+            path: &self.path,
+            query: &self.query,
+            protocol: protocol(self.version),
+            address: self.address,
+            caller: self.caller.as_ref().map(|caller| &*caller.id),
+            authentication: self.caller.as_ref().map(|caller| &*caller.method),
+            status: self.status,
+            reason: self.reason.map(Reason::word),
+            would_refuse: &would_refuse,
+            upstream: self.forwarding.upstream.as_deref(),
+            endpoint: self.forwarding.endpoint,
+            attempts: self.forwarding.attempts,
+            events: self.events,
+            bytes_sent,
+            duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            aborted: !complete,
+        });
+    }
+}
+
+/// The names of a query's parameters, ready for the log.
+pub(super) fn logged_query(query: Option<&str>) -> Box<str> {
+    query.map(query_names).unwrap_or_default().into()
+}

@@ -1,0 +1,95 @@
+//! The life of a request, top to bottom. [`policy::stage::Filter`] holds the reasons for the order.
+
+mod api;
+mod core;
+mod ended;
+mod webhook;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::Response;
+use policy::cors::Cors;
+use policy::refusal::{Extra, Reason, Refusal};
+use policy::route::Outcome;
+
+pub use self::core::{Clock, Core};
+pub use ended::{Ended, Forwarding};
+
+use crate::answer::Body;
+use crate::http::{Ids, Inbound, Parsed};
+use crate::runtime::{Runtime, Target, TenantRuntime};
+use crate::telemetry::Traffic;
+
+/// Answers one request, whatever it is. Never fails: a "no" is an answer too.
+pub async fn answer(core: &Rc<Core>, inbound: Inbound) -> Response<Body> {
+    let ids = inbound.ids();
+    let mut ended = Box::new(Ended::begin(core, &inbound, &ids));
+    let runtime = core.runtime();
+    let answered = run(core, &runtime, &ids, inbound, &mut ended).await;
+    let mut response = answered.unwrap_or_else(|refusal| ended.refuse(&refusal));
+    if let Ok(id) = http::HeaderValue::from_str(&ids.request) {
+        response.headers_mut().insert("x-request-id", id);
+    }
+    ended.status = response.status().as_u16();
+    response.map(|body| body.then(ended))
+}
+
+async fn run(
+    core: &Rc<Core>,
+    runtime: &Arc<Runtime>,
+    ids: &Ids,
+    inbound: Inbound,
+    ended: &mut Ended,
+) -> Result<Response<Body>, Refusal> {
+    let parsed = inbound.parse()?;
+    ended.parsed(&parsed);
+    let host = parsed.head().host;
+    let tenant = runtime.tenant_of(host).ok_or_else(|| unknown_host(host))?;
+    ended.tenant = Some(tenant.clone());
+    ended.in_flight = Some(tenant.enter().ok_or_else(tenant_full)?);
+    match find(tenant, &parsed)? {
+        Target::Rule(rule) => Ok(api::answer(core, tenant, rule, ids, parsed, ended).await),
+        Target::Source(source) => {
+            ended.traffic = Traffic::Webhook;
+            webhook::answer(core, (runtime, tenant), source, ids, parsed, ended).await
+        }
+        Target::NotProgrammed(object) => Err(not_programmed(object)),
+    }
+}
+
+/// A preflight is matched by the method that it asks about: the rule that will take the call answers for it.
+fn find<'t>(tenant: &'t TenantRuntime, parsed: &Parsed) -> Result<&'t Target, Refusal> {
+    let head = parsed.head();
+    let asked = Cors::is_preflight(&head).then(|| parsed.preflight_method()).flatten();
+    let head = policy::request::RequestHead { method: asked.as_ref().unwrap_or(head.method), ..head };
+    match tenant.matcher.find(&head) {
+        Outcome::Matched(target) => Ok(target),
+        Outcome::MethodNotAllowed(methods) => {
+            let allow = methods.iter().map(|method| method.as_str()).collect::<Vec<_>>().join(", ");
+            let detail = format!("this path takes {allow}");
+            Err(Refusal::new(Reason::MethodNotAllowed, detail).with(Extra::Allow(allow)))
+        }
+        Outcome::NotFound => {
+            Err(Refusal::new(Reason::NoRoute, "no rule of this host takes this path with these headers and query"))
+        }
+    }
+}
+
+fn unknown_host(host: &str) -> Refusal {
+    Refusal::new(
+        Reason::UnknownHost,
+        format!("no tenant claims `{host}`; check the Host header and the Tenant's hostnames"),
+    )
+}
+
+fn tenant_full() -> Refusal {
+    let pause = Extra::RetryAfter(std::time::Duration::from_secs(1));
+    Refusal::new(Reason::Overloaded, "the tenant has as many requests in flight as its ceiling allows").with(pause)
+}
+
+fn not_programmed(object: &str) -> Refusal {
+    let pause = Extra::RetryAfter(std::time::Duration::from_secs(10));
+    let detail = format!("{object} has a problem and no earlier version of it is known; its status says which");
+    Refusal::new(Reason::NotProgrammed, detail).with(pause)
+}

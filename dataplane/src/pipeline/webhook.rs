@@ -1,0 +1,174 @@
+//! A request to a WebhookSource: verified over its raw bytes, split, made durable, and only then answered.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Response, StatusCode};
+use policy::names::ObjectRef;
+use policy::refusal::{Extra, Reason, Refusal};
+use policy::stage::Filter;
+use policy::webhook_source::entry::Entry as Part;
+use policy::webhook_source::{Unclaimed, handshake, split};
+
+use super::{Core, Ended};
+use crate::answer::{self, Body};
+use crate::event::{AcceptError, Entry, Event, NewEvent};
+use crate::http::{Ids, Parsed};
+use crate::runtime::{Runtime, Source, TenantRuntime};
+
+/// When a provider should try again after we could not store its events: well within Genesys' 85 seconds.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Where an entry goes.
+struct Place<'r> {
+    tenant: &'r Arc<TenantRuntime>,
+    source: &'r Arc<Source>,
+    /// Why it is dead from the start.
+    refused: Option<Reason>,
+}
+
+/// Answers a request to a source.
+pub(super) async fn answer(
+    core: &Rc<Core>,
+    (runtime, tenant): (&Arc<Runtime>, &Arc<TenantRuntime>),
+    source: &Arc<Source>,
+    ids: &Ids,
+    mut parsed: Parsed,
+    ended: &mut Ended,
+) -> Result<Response<Body>, Refusal> {
+    ended.object = Some((source.name.clone(), "".into()));
+    if !source.ir.broken_security.is_empty() {
+        let fields = source.ir.broken_security.join(", ");
+        return Err(Refusal::new(
+            Reason::PolicyBroken,
+            format!("the source refuses until this is corrected: {fields}"),
+        )
+        .with(Extra::RetryAfter(RETRY_AFTER)));
+    }
+    if let Some(guard) = &source.addresses {
+        guard.judge(Filter::Addresses, guard.decider.check(parsed.address), &mut ended.would_refuse)?;
+    }
+    tenant.failures.check(parsed.address, core.clock.mono_ns())?;
+    if parsed.method == Method::GET
+        && let Some(token) = &source.handshake
+    {
+        let challenge = handshake::answer(parsed.head().query.unwrap_or_default(), token);
+        let challenge = challenge.inspect_err(|_| tenant.failures.record(parsed.address, core.clock.mono_ns()))?;
+        return Ok(answer::full(StatusCode::OK, "text/plain", challenge));
+    }
+    if parsed.method != Method::POST {
+        let refusal = Refusal::new(Reason::MethodNotAllowed, "webhooks are sent with POST");
+        return Err(refusal.with(Extra::Allow("POST".to_owned())));
+    }
+    parsed.body.limit(source.ir.max_body_size).map_err(|error| error.refusal())?;
+    let (headers, address) = (parsed.headers, parsed.address);
+    let body = parsed.body.read_all().await.map_err(|error| error.refusal())?;
+    if let Some(guard) = &source.verifier {
+        let verified = guard.decider.verify(&headers, &body, core.clock.now_secs());
+        if verified.is_err() {
+            tenant.failures.record(address, core.clock.mono_ns());
+        }
+        guard.judge(Filter::Authentication, verified, &mut ended.would_refuse)?;
+    }
+    let verdict = source.limits.check(None, address, core.clock.mono_ns());
+    if let Some(refusal) = verdict.refused {
+        return Err(refusal);
+    }
+    let parts = split(source.ir.provider, &source.ir.extraction, &headers, &body)?;
+    ended.events = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+    let entries = entries(core, (runtime, tenant), source, ids, parts);
+    core.events.accept(entries).await.map_err(|error| not_accepted(&error))?;
+    Ok(answer::empty(StatusCode::OK))
+}
+
+/// The entries of one POST with their tenants; what belongs to nobody is dead, or left out.
+fn entries(
+    core: &Core,
+    (runtime, tenant): (&Runtime, &Arc<TenantRuntime>),
+    source: &Arc<Source>,
+    ids: &Ids,
+    parts: Vec<Part>,
+) -> Vec<Entry> {
+    let now_secs = core.clock.now_secs();
+    let mut entries = Vec::with_capacity(parts.len());
+    for part in parts {
+        let place = place(runtime, tenant, source, &part);
+        let refused = place.refused.or_else(|| too_old(source, &part, now_secs));
+        if refused == Some(Reason::Unclaimed) && source.ir.unclaimed == Unclaimed::Refuse {
+            continue;
+        }
+        let retention = Duration::from_secs(place.source.ir.retention_secs);
+        let new = new_event(&place, ids, part, now_secs);
+        entries.push(match refused {
+            None => Entry::Deliver(new),
+            Some(reason) => Entry::Dead { new, reason: reason.word().into(), retention },
+        });
+    }
+    entries
+}
+
+/// Where one entry goes: to the tenant that claims it, if the source is shared with it; else to the source's own.
+fn place<'r>(runtime: &'r Runtime, tenant: &'r Arc<TenantRuntime>, source: &'r Arc<Source>, part: &Part) -> Place<'r> {
+    let own = |refused| Place { tenant, source, refused };
+    match runtime.owners.of(&part.identifiers) {
+        Some(owner) if *owner == tenant.name => own(None),
+        Some(owner) if source.ir.shared_with.contains(owner) => {
+            let found = runtime.tenant(owner).and_then(|tenant| Some((tenant, behind(tenant, &source.object)?)));
+            match found {
+                Some((tenant, source)) => Place { tenant, source, refused: None },
+                None => own(Some(Reason::Unclaimed)),
+            }
+        }
+        Some(_) => own(Some(Reason::TenantMismatch)),
+        // Whoever signed knows the source's own secret: what names nobody is its own, if it can deliver.
+        None if source.destination.is_some() => own(None),
+        None => own(Some(Reason::Unclaimed)),
+    }
+}
+
+/// The source of a tenant that stands behind a shared one.
+fn behind<'t>(tenant: &'t TenantRuntime, shared: &ObjectRef) -> Option<&'t Arc<Source>> {
+    let mut sources = tenant.sources.iter().map(|(_, source)| source);
+    sources.find(|source| source.ir.shared.as_ref() == Some(shared) && source.destination.is_some())
+}
+
+/// Where the provider signs no time, an event's own time must be near: two-sided.
+fn too_old(source: &Source, part: &Part, now_secs: i64) -> Option<Reason> {
+    let window = i64::from(source.ir.replay_window_secs?);
+    let outside = part.time_ms.is_none_or(|time| (time / 1000).abs_diff(now_secs) > window.unsigned_abs());
+    outside.then_some(Reason::TimestampOutsideWindow)
+}
+
+fn new_event(place: &Place<'_>, ids: &Ids, part: Part, now_secs: i64) -> NewEvent {
+    let now = jiff::Timestamp::from_second(now_secs).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    let time = part.time_ms.and_then(|time| jiff::Timestamp::from_millisecond(time).ok());
+    NewEvent {
+        event: Event {
+            tenant: place.tenant.name.clone(),
+            source: place.source.object.clone(),
+            id: part.id.into(),
+            kind: part.kind.into(),
+            conversation: part.conversation.into(),
+            time: time.unwrap_or(now),
+            data: Bytes::from(part.data.to_string()),
+            dataraw: None,
+            traceparent: Some(ids.traceparent.as_ref().into()),
+        },
+        dedupe_window: Duration::from_secs(place.source.ir.dedupe_window_secs),
+        pending_bytes: place.tenant.base.ceilings.pending_bytes,
+    }
+}
+
+/// Our own trouble is never a 4xx: the provider has to send again.
+fn not_accepted(error: &AcceptError) -> Refusal {
+    let (reason, detail) = match error {
+        AcceptError::NotDurable { .. } => (Reason::NotDurable, "the events could not be made durable; send them again"),
+        AcceptError::Reserve => (Reason::NotDurable, "the event store is full; send them again later"),
+        AcceptError::PendingFull { .. } => {
+            (Reason::PendingFull, "this tenant's events wait or are dead up to its ceiling")
+        }
+    };
+    Refusal::new(reason, detail).with(Extra::RetryAfter(RETRY_AFTER))
+}

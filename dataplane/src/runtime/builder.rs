@@ -1,0 +1,169 @@
+//! IR to what decides; and what outlives a swap.
+
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hashbrown::HashMap;
+use policy::attach::Attached;
+use policy::authentication::{Authenticator, Methods};
+use policy::cors::Cors;
+use policy::headers::{HeadersError, SecurityHeaders};
+use policy::ip_allow::AddressRanges;
+use policy::names::{ObjectRef, TenantName};
+use policy::rate_limit::{Failures, LimitCounts, Limits, RateLimitIr};
+use policy::route::{MatchError, Matcher, Place, RouteIr, RuleIr};
+use policy::snapshot::{ObjectEntry, ObjectIr, TenantSnapshot};
+use policy::upstream::ServiceEndpoints;
+
+use super::source::{Source, SourceError};
+use super::{Guard, Object, Rule, Runtime, TenantRuntime};
+use crate::telemetry::Metrics;
+use crate::upstream::{Backend, Registry};
+
+/// Why an object cannot be made ready, though it was compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A match in it cannot be used.
+    #[error("a match cannot be used")]
+    Match(#[from] MatchError),
+    /// A header field in it cannot be used.
+    #[error("a security header cannot be used")]
+    Headers(#[from] HeadersError),
+    /// Its verification cannot be used.
+    #[error("the source cannot be used")]
+    Source(#[from] SourceError),
+}
+
+/// What a tenant keeps over its swaps.
+#[derive(Debug, Default)]
+struct Carried {
+    in_flight: Arc<AtomicU32>,
+    failures: Arc<Failures>,
+}
+
+/// Builds tenants, and keeps what must outlive a swap.
+#[derive(Debug)]
+pub struct Builder {
+    metrics: Metrics,
+    upstreams: Arc<Registry>,
+    counts: LimitCounts,
+    carried: Mutex<HashMap<TenantName, Arc<Carried>>>,
+}
+
+impl Builder {
+    /// A builder with nothing to carry yet.
+    #[must_use]
+    pub fn new(metrics: Metrics, upstreams: Arc<Registry>) -> Self {
+        Self { metrics, upstreams, counts: LimitCounts::default(), carried: Mutex::default() }
+    }
+
+    /// New endpoints; they are swapped in at once, before the tenants that name them.
+    pub fn endpoints(&self, endpoints: &[ServiceEndpoints]) {
+        self.upstreams.set_services(endpoints);
+    }
+
+    /// Forgets a tenant that is gone.
+    pub fn forget(&self, tenant: &TenantName) {
+        self.carried.lock().unwrap_or_else(PoisonError::into_inner).remove(tenant);
+        self.metrics.forget_tenant(tenant);
+    }
+
+    fn carried(&self, tenant: &TenantName) -> Arc<Carried> {
+        let mut carried = self.carried.lock().unwrap_or_else(PoisonError::into_inner);
+        carried.entry(tenant.clone()).or_default().clone()
+    }
+
+    /// Makes one object ready.
+    ///
+    /// # Errors
+    /// [`BuildError`]; the object's last good stays then.
+    pub fn object(&self, snapshot: &TenantSnapshot, entry: &ObjectEntry, ir: ObjectIr) -> Result<Object, BuildError> {
+        Ok(match ir {
+            ObjectIr::Route(route) => {
+                check_matches(&entry.object, &route)?;
+                let methods = Methods::new(&snapshot.tenant, &snapshot.base.methods);
+                let rule = |ir| self.rule(snapshot, &entry.object, ir, &methods).map(Arc::new);
+                let rules = route.rules.iter().map(rule).collect::<Result<_, _>>()?;
+                Object::Route(entry.object.clone(), route, rules)
+            }
+            ObjectIr::WebhookSource(ir) => {
+                let limits = self.limits(snapshot, |policy| policy.covers_source(&entry.object));
+                let source = Source::new(&snapshot.tenant, &entry.object, *ir, limits, &self.upstreams)?;
+                Object::Source(entry.object.clone(), Arc::new(source))
+            }
+        })
+    }
+
+    fn limits(&self, snapshot: &TenantSnapshot, covers: impl Fn(&RateLimitIr) -> bool) -> Limits {
+        Limits::new(&snapshot.tenant, snapshot.rate_limits.iter().filter(|policy| covers(policy)), &self.counts)
+    }
+
+    fn rule(
+        &self,
+        snapshot: &TenantSnapshot,
+        object: &ObjectRef,
+        ir: &RuleIr,
+        methods: &Methods,
+    ) -> Result<Rule, BuildError> {
+        let limits = self.limits(snapshot, |policy| policy.covers_rule(object, &ir.name));
+        let addresses = Guard::build(ir.addresses.as_ref(), |ir| Ok::<_, BuildError>(AddressRanges::new(ir)))?;
+        let cors = Guard::build(ir.cors.as_ref(), |ir| Ok::<_, BuildError>(Cors::new(ir)))?;
+        let authorization = Guard::build(ir.authorization.as_ref(), |ir| Ok::<_, BuildError>(ir.clone()))?;
+        let breaker = ir.circuit_breaker.as_ref().filter(|attached| attached.mode.runs()).map(|attached| &attached.ir);
+        let backends = ir.backends.iter();
+        let backends = backends.map(|backend| Backend {
+            upstream: self.upstreams.get_or_build(&snapshot.tenant, &backend.upstream, breaker),
+            weight: backend.weight,
+        });
+        Ok(Rule {
+            object: object.to_string().into(),
+            name: ir.name.clone(),
+            broken_security: ir.broken_security.clone(),
+            addresses,
+            cors,
+            authentication: authenticator(&ir.authentication, methods),
+            authorization,
+            limits,
+            security_headers: Guard::build(ir.security_headers.as_ref(), SecurityHeaders::new)?,
+            forwarded_names: methods.forwarded_names().cloned().collect(),
+            timeouts: ir.timeouts.clone(),
+            retry: Guard::build(ir.retry.as_ref(), |ir| Ok::<_, BuildError>(ir.clone()))?,
+            fallback: Guard::build(ir.fallback.as_ref(), |ir| Ok::<_, BuildError>(ir.clone()))?,
+            max_body_size: ir.max_body_size,
+            backends: backends.collect(),
+        })
+    }
+
+    /// Puts a tenant together from objects that are ready.
+    #[must_use]
+    pub fn tenant(&self, snapshot: &TenantSnapshot, objects: &[Object]) -> TenantRuntime {
+        let Carried { in_flight, failures } = &*self.carried(&snapshot.tenant);
+        let metrics = self.metrics.tenant(Some(&snapshot.tenant));
+        TenantRuntime::new(snapshot, metrics, in_flight.clone(), failures.clone(), objects)
+    }
+
+    /// All tenants as one runtime.
+    #[must_use]
+    pub fn runtime(&self, tenants: impl Iterator<Item = Arc<TenantRuntime>>) -> Runtime {
+        Runtime::new(tenants)
+    }
+}
+
+/// An open rule in mode `Off` is still an open rule; a method in mode `Off` asks nobody.
+fn authenticator(
+    attached: &Attached<policy::authentication::AuthenticationIr>,
+    methods: &Methods,
+) -> Option<Guard<Authenticator>> {
+    let built = Guard::build(Some(attached), |ir| Ok::<_, std::convert::Infallible>(Authenticator::new(ir, methods)));
+    built.unwrap_or_default()
+}
+
+/// Adds every match to a matcher that is thrown away, so that a tenant is never put together in part.
+fn check_matches(object: &ObjectRef, route: &RouteIr) -> Result<(), MatchError> {
+    let mut matcher = Matcher::default();
+    for (index, one) in route.rules.iter().flat_map(|rule| &rule.matches).enumerate() {
+        let place = Place { object: object.clone(), created_secs: route.created_secs, index, broken: false };
+        matcher.add(&route.hostnames, one, &place, &())?;
+    }
+    Ok(())
+}

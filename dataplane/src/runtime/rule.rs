@@ -1,0 +1,61 @@
+//! One rule of a Route, ready to decide.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderName;
+use policy::authentication::Authenticator;
+use policy::authorization::AuthorizationIr;
+use policy::cors::Cors;
+use policy::fallback::FallbackIr;
+use policy::headers::SecurityHeaders;
+use policy::ip_allow::AddressRanges;
+use policy::rate_limit::Limits;
+use policy::retry::RetryIr;
+use policy::route::TimeoutsIr;
+
+use super::Guard;
+use crate::upstream::Backend;
+
+/// What a request to a rule meets, in the order of [`policy::stage::Filter`].
+#[derive(Debug)]
+pub struct Rule {
+    /// The Route, for logs: `Route acme/agents`.
+    pub object: Arc<str>,
+    /// The rule's name.
+    pub name: Arc<str>,
+    /// Security fields that could not be compiled; not empty: every request is refused.
+    pub broken_security: Vec<Arc<str>>,
+    /// Addresses that may call.
+    pub addresses: Option<Guard<AddressRanges>>,
+    /// Cross-origin requests.
+    pub cors: Option<Guard<Cors>>,
+    /// Who may call; `None` is mode `Off`: nobody is asked.
+    pub authentication: Option<Guard<Authenticator>>,
+    /// What callers may do.
+    pub authorization: Option<Guard<AuthorizationIr>>,
+    /// The limits that apply, each policy with its own mode.
+    pub limits: Limits,
+    /// Header fields for answers.
+    pub security_headers: Option<Guard<SecurityHeaders>>,
+    /// Header fields that the tenant's methods forward: from outside they are always removed.
+    pub forwarded_names: Vec<HeaderName>,
+    /// Deadlines.
+    pub timeouts: TimeoutsIr,
+    /// Retries.
+    pub retry: Option<Guard<RetryIr>>,
+    /// The answer when the upstream has none.
+    pub fallback: Option<Guard<FallbackIr>>,
+    /// The largest request body.
+    pub max_body_size: u64,
+    /// Where it goes, with shares.
+    pub backends: Vec<Backend>,
+}
+
+impl Rule {
+    /// The time for the whole request, if it is limited.
+    #[must_use]
+    pub fn request_timeout(&self) -> Option<Duration> {
+        (self.timeouts.request_ms > 0).then(|| Duration::from_millis(self.timeouts.request_ms))
+    }
+}

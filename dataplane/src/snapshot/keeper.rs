@@ -1,0 +1,202 @@
+//! One tenant at a time: compare, read, fall back, build, keep, swap.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use hashbrown::{HashMap, HashSet};
+use policy::names::{ObjectRef, TenantName};
+use policy::problem::Severity;
+use policy::snapshot::{Blob, ObjectEntry, ObjectIr, ObjectState, Snapshot, TenantSnapshot};
+
+use super::Volume;
+use crate::runtime::{Builder, Object, Runtime, TenantRuntime};
+
+/// What a dataplane could not apply as it was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nack {
+    /// Which object.
+    pub object: ObjectRef,
+    /// Warning: applied, degraded. Error: not applied, its last good stays.
+    pub severity: Severity,
+    /// Why.
+    pub reason: String,
+}
+
+/// What came of a snapshot.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// Tenants that were swapped.
+    pub swapped: Vec<TenantName>,
+    /// Tenants that are gone.
+    pub removed: Vec<TenantName>,
+    /// What was not applied as sent.
+    pub nacks: Vec<Nack>,
+    /// Objects that run their last good.
+    pub last_good: Vec<ObjectRef>,
+    /// Objects that have none and answer `not_programmed`.
+    pub not_programmed: Vec<ObjectRef>,
+}
+
+/// An object that was deleted and made anew is another one: its name alone is no key.
+type ObjectKey = (ObjectRef, Arc<str>);
+
+#[derive(Debug)]
+struct Kept {
+    /// As it was sent, with the last good in place of what is broken.
+    snapshot: TenantSnapshot,
+    runtime: Arc<TenantRuntime>,
+    standing: Standing,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Standing {
+    last_good: Vec<ObjectRef>,
+    not_programmed: Vec<ObjectRef>,
+}
+
+/// Keeps what was applied, and swaps the runtime that the cores read.
+#[derive(Debug)]
+pub struct Keeper {
+    tenants: HashMap<TenantName, Kept>,
+    builder: Builder,
+    live: Arc<ArcSwap<Runtime>>,
+    volume: Option<Volume>,
+}
+
+impl Keeper {
+    /// A keeper that serves what the volume kept, until a snapshot comes.
+    #[must_use]
+    pub fn new(builder: Builder, live: Arc<ArcSwap<Runtime>>, volume: Option<Volume>) -> Self {
+        let mut keeper = Self { tenants: HashMap::new(), builder, live, volume };
+        let (tenants, errors) = keeper.volume.as_ref().map(Volume::load).unwrap_or_default();
+        for error in errors {
+            tracing::warn!(error = &error as &dyn std::error::Error, "a last good tenant is lost");
+        }
+        for snapshot in tenants {
+            let mut applied = Applied::default();
+            let kept = keeper.build(&snapshot, &mut applied);
+            keeper.tenants.insert(snapshot.tenant, kept);
+        }
+        keeper.swap();
+        keeper
+    }
+
+    /// The highest term that was ever applied here; a publisher of this process starts above it.
+    #[must_use]
+    pub fn highest_term(&self) -> u64 {
+        self.tenants.values().map(|kept| kept.snapshot.revision.term).max().unwrap_or_default()
+    }
+
+    /// Applies a complete set: tenants that are not in it are gone.
+    pub fn apply(&mut self, snapshot: &Snapshot) -> Applied {
+        let mut applied = Applied::default();
+        self.builder.endpoints(&snapshot.endpoints);
+        for tenant in &snapshot.tenants {
+            self.apply_tenant(tenant, &mut applied);
+        }
+        self.remove_missing(snapshot, &mut applied);
+        for kept in self.tenants.values() {
+            applied.last_good.extend(kept.standing.last_good.iter().cloned());
+            applied.not_programmed.extend(kept.standing.not_programmed.iter().cloned());
+        }
+        self.swap();
+        applied
+    }
+
+    fn apply_tenant(&mut self, snapshot: &Arc<TenantSnapshot>, applied: &mut Applied) {
+        if let Some(kept) = self.tenants.get_mut(&snapshot.tenant) {
+            if snapshot.revision < kept.snapshot.revision {
+                let object = ObjectRef::new(policy::names::Kind::Tenant, "", snapshot.tenant.as_str());
+                let reason = format!("revision {} is older than {}", snapshot.revision, kept.snapshot.revision);
+                applied.nacks.push(Nack { object, severity: Severity::Error, reason });
+                return;
+            }
+            if snapshot.hash == kept.snapshot.hash {
+                kept.snapshot.revision = snapshot.revision;
+                return;
+            }
+        }
+        let kept = self.build(snapshot, applied);
+        if let Some(volume) = &self.volume
+            && let Err(error) = volume.keep(&kept.snapshot)
+        {
+            // The snapshot is served all the same: a full disk must not stop a change.
+            tracing::warn!(error = &error as &dyn std::error::Error, "the last good could not be kept");
+        }
+        self.tenants.insert(snapshot.tenant.clone(), kept);
+        applied.swapped.push(snapshot.tenant.clone());
+    }
+
+    fn build(&self, snapshot: &TenantSnapshot, applied: &mut Applied) -> Kept {
+        let before = self.last_good_blobs(&snapshot.tenant);
+        let mut standing = Standing::default();
+        let mut objects = Vec::with_capacity(snapshot.objects.len());
+        let mut entries = Vec::with_capacity(snapshot.objects.len());
+        for entry in &snapshot.objects {
+            let key = (entry.object.clone(), entry.uid.clone());
+            let (object, blob) = self.build_object(snapshot, entry, before.get(&key), applied, &mut standing);
+            objects.push(object);
+            let state = blob.map_or(ObjectState::Broken, ObjectState::Compiled);
+            entries.push(ObjectEntry { state, ..entry.clone() });
+        }
+        let runtime = Arc::new(self.builder.tenant(snapshot, &objects));
+        Kept { snapshot: TenantSnapshot { objects: entries, ..snapshot.clone() }, runtime, standing }
+    }
+
+    fn build_object(
+        &self,
+        snapshot: &TenantSnapshot,
+        entry: &ObjectEntry,
+        last_good: Option<&Blob>,
+        applied: &mut Applied,
+        standing: &mut Standing,
+    ) -> (Object, Option<Blob>) {
+        if let ObjectState::Compiled(blob) = &entry.state {
+            match self.read(snapshot, entry, blob) {
+                Ok(object) => return (object, Some(blob.clone())),
+                Err(reason) => {
+                    applied.nacks.push(Nack { object: entry.object.clone(), severity: Severity::Error, reason });
+                }
+            }
+        }
+        if let Some((object, blob)) =
+            last_good.and_then(|blob| Some((self.read(snapshot, entry, blob).ok()?, blob.clone())))
+        {
+            standing.last_good.push(entry.object.clone());
+            return (object, Some(blob));
+        }
+        standing.not_programmed.push(entry.object.clone());
+        (Object::NotProgrammed(entry.object.clone(), entry.footprint.clone()), None)
+    }
+
+    fn read(&self, snapshot: &TenantSnapshot, entry: &ObjectEntry, blob: &Blob) -> Result<Object, String> {
+        let ir: ObjectIr = blob.decode().map_err(|error| crate::telemetry::chain(&error))?;
+        self.builder.object(snapshot, entry, ir).map_err(|error| crate::telemetry::chain(&error))
+    }
+
+    fn last_good_blobs(&self, tenant: &TenantName) -> HashMap<ObjectKey, Blob> {
+        let objects = self.tenants.get(tenant).map(|kept| kept.snapshot.objects.as_slice()).unwrap_or_default();
+        let blob = |entry: &ObjectEntry| match &entry.state {
+            ObjectState::Compiled(blob) => Some(((entry.object.clone(), entry.uid.clone()), blob.clone())),
+            ObjectState::Broken => None,
+        };
+        objects.iter().filter_map(blob).collect()
+    }
+
+    fn remove_missing(&mut self, snapshot: &Snapshot, applied: &mut Applied) {
+        let present: HashSet<&TenantName> = snapshot.tenants.iter().map(|tenant| &tenant.tenant).collect();
+        applied.removed = self.tenants.keys().filter(|name| !present.contains(name)).cloned().collect();
+        for name in &applied.removed {
+            self.tenants.remove(name);
+            self.builder.forget(name);
+            if let Some(Err(error)) = self.volume.as_ref().map(|volume| volume.forget(name)) {
+                tracing::warn!(error = &error as &dyn std::error::Error, "a tenant that is gone stays on the volume");
+            }
+        }
+    }
+
+    fn swap(&self) {
+        let tenants = self.tenants.values().map(|kept| kept.runtime.clone());
+        self.live.store(Arc::new(self.builder.runtime(tenants)));
+    }
+}

@@ -1,0 +1,79 @@
+//! The event path's counts as Prometheus metrics: read when they are asked for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{IntCounterVec, IntGaugeVec, Opts};
+
+use crate::event::Counters;
+
+/// Collects from the counters that the event path keeps.
+pub struct EventCollector {
+    counters: Arc<Counters>,
+    events: IntCounterVec,
+    rows: IntGaugeVec,
+    bytes: IntGaugeVec,
+}
+
+impl EventCollector {
+    /// A collector over these counters.
+    ///
+    /// # Errors
+    /// When a metric cannot be declared, which is a defect.
+    pub fn new(counters: Arc<Counters>) -> prometheus::Result<Self> {
+        let events = Opts::new("postern_events_total", "Events by what became of them");
+        let rows = Opts::new("postern_spool_events", "Events in the store, dead letters included");
+        let bytes = Opts::new("postern_spool_bytes", "Bytes of events in the store, dead letters included");
+        Ok(Self {
+            counters,
+            events: IntCounterVec::new(events, &["outcome"])?,
+            rows: IntGaugeVec::new(rows, &["tenant"])?,
+            bytes: IntGaugeVec::new(bytes, &["tenant"])?,
+        })
+    }
+
+    fn totals(&self) -> [(&'static str, &AtomicU64); 13] {
+        let counters = &*self.counters;
+        [
+            ("accepted", &counters.accepted),
+            ("duplicate", &counters.duplicates),
+            ("refused", &counters.refused),
+            ("not_durable", &counters.not_durable),
+            ("pending_full", &counters.pending_full),
+            ("delivered", &counters.delivered),
+            ("retried", &counters.retried),
+            ("dead_out_of_attempts", &counters.dead_attempts),
+            ("dead_gone", &counters.dead_gone),
+            ("dead_malformed", &counters.dead_malformed),
+            ("dead_expired", &counters.dead_expired),
+            ("damaged", &counters.damaged),
+            ("commits", &counters.commits),
+        ]
+    }
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+impl Collector for EventCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        [self.events.desc(), self.rows.desc(), self.bytes.desc()].concat()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        for (outcome, total) in self.totals() {
+            let shown = self.events.with_label_values(&[outcome]);
+            shown.inc_by(total.load(Ordering::Relaxed).saturating_sub(shown.get()));
+        }
+        self.rows.reset();
+        self.bytes.reset();
+        for (tenant, depth) in self.counters.depth() {
+            self.rows.with_label_values(&[tenant.as_str()]).set(signed(depth.rows));
+            self.bytes.with_label_values(&[tenant.as_str()]).set(signed(depth.bytes));
+        }
+        [self.events.collect(), self.rows.collect(), self.bytes.collect()].concat()
+    }
+}

@@ -1,0 +1,156 @@
+//! The real binary, started on free ports and ended with the test.
+
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::client::get;
+
+/// How long a gateway may take to be ready.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The `postern` binary beside this test's own.
+///
+/// # Errors
+/// When it has not been built: `cargo build -p cli`.
+pub fn binary() -> io::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let found = own.ancestors().skip(1).take(3).map(|folder| folder.join("postern")).find(|path| path.is_file());
+    found.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "postern is not built: cargo build -p cli"))
+}
+
+/// A port of this machine that nobody listens on.
+///
+/// # Errors
+/// When there is none.
+pub fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind("127.0.0.1:0")?.local_addr()
+}
+
+/// A gateway in a process of its own.
+#[derive(Debug)]
+pub struct Gateway {
+    /// Where it takes requests.
+    pub address: SocketAddr,
+    /// Its admin port.
+    pub admin: SocketAddr,
+    folder: tempfile::TempDir,
+    arguments: Vec<String>,
+    child: Option<Child>,
+}
+
+impl Gateway {
+    /// Writes the manifests into a folder of its own and starts a gateway on it; waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not become ready; the error holds what it printed.
+    pub fn start(manifests: &str) -> io::Result<Self> {
+        Self::start_with(manifests, &[])
+    }
+
+    /// The same with more arguments.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub fn start_with(manifests: &str, arguments: &[&str]) -> io::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        fs::create_dir(folder.path().join("config"))?;
+        fs::write(folder.path().join("config/manifests.yaml"), manifests)?;
+        let arguments = arguments.iter().map(|&text| text.to_owned()).collect();
+        let mut gateway = Self { address: free_address()?, admin: free_address()?, folder, arguments, child: None };
+        gateway.restart()?;
+        Ok(gateway)
+    }
+
+    /// The folder that it reads.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("config")
+    }
+
+    /// The folder that it writes.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// What it printed so far: the access log, then everything else.
+    #[must_use]
+    pub fn printed(&self) -> String {
+        let read = |name: &str| fs::read_to_string(self.folder.path().join(name)).unwrap_or_default();
+        format!("{}\n{}", read("stdout"), read("stderr"))
+    }
+
+    /// Replaces a manifest file, as an editor does: in one step.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn edit(&self, file: &str, manifests: &str) -> io::Result<()> {
+        let beside = self.folder.path().join("edited");
+        fs::write(&beside, manifests)?;
+        fs::rename(beside, self.config().join(file))
+    }
+
+    /// Starts it again where it was.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub fn restart(&mut self) -> io::Result<()> {
+        self.kill();
+        let log = |name: &str| fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join(name));
+        let mut command = Command::new(binary()?);
+        command.arg("run").arg("--config").arg(self.config()).arg("--data").arg(self.data());
+        command.args(["--listen", &self.address.to_string(), "--admin", &self.admin.to_string()]);
+        command.args(&self.arguments).stdin(Stdio::null()).stdout(log("stdout")?).stderr(log("stderr")?);
+        self.child = Some(command.spawn()?);
+        self.wait_ready()
+    }
+
+    fn wait_ready(&mut self) -> io::Result<()> {
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
+            if let Some(Ok(Some(status))) = self.child.as_mut().map(Child::try_wait) {
+                return Err(io::Error::other(format!("postern ended with {status}:\n{}", self.printed())));
+            }
+            let ready = get("localhost", "/readyz").send(self.admin).is_ok_and(|answer| answer.status == 200);
+            if ready && TcpStream::connect(self.address).is_ok() {
+                return Ok(());
+            }
+            std::thread::yield_now();
+        }
+        Err(io::Error::other(format!("postern did not become ready:\n{}", self.printed())))
+    }
+
+    /// SIGKILL: no chance to tidy up.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// SIGTERM, and waits for the end; its exit code.
+    ///
+    /// # Errors
+    /// When it was not running, or cannot be waited for.
+    pub fn terminate(&mut self) -> io::Result<Option<i32>> {
+        let Some(mut child) = self.child.take() else { return Err(io::ErrorKind::NotFound.into()) };
+        Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?;
+        Ok(child.wait()?.code())
+    }
+
+    /// Where a file of this gateway's folder is.
+    #[must_use]
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

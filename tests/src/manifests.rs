@@ -1,0 +1,54 @@
+//! Manifests that several tests need.
+
+use std::net::SocketAddr;
+
+/// A Service with one endpoint on this machine.
+#[must_use]
+pub fn service(namespace: &str, name: &str, port: u16, endpoint: SocketAddr) -> String {
+    let (address, target) = (endpoint.ip(), endpoint.port());
+    format!(
+        "---
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}, namespace: {namespace}}}
+spec: {{ports: [{{name: http, port: {port}, targetPort: {target}}}]}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: {name}-1, namespace: {namespace}, labels: {{kubernetes.io/service-name: {name}}}}}
+addressType: {family}
+ports: [{{name: http, port: {target}}}]
+endpoints: [{{addresses: [\"{address}\"], conditions: {{ready: true}}}}]
+",
+        family = if endpoint.is_ipv4() { "IPv4" } else { "IPv6" },
+    )
+}
+
+/// A Tenant with one namespace and one host.
+#[must_use]
+pub fn tenant(name: &str, host: &str, more: &str) -> String {
+    format!(
+        "---
+apiVersion: postern.dev/v1alpha1
+kind: Tenant
+metadata: {{name: {name}}}
+spec:
+  namespaces: {{names: [{name}]}}
+  hostnames: [{host}]
+{more}
+"
+    )
+}
+
+/// A Secret.
+#[must_use]
+pub fn secret(namespace: &str, name: &str, key: &str, value: &str) -> String {
+    format!(
+        "---
+apiVersion: v1
+kind: Secret
+metadata: {{name: {name}, namespace: {namespace}}}
+stringData: {{{key}: \"{value}\"}}
+"
+    )
+}
