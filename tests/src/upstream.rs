@@ -18,6 +18,8 @@ pub struct Received {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
+    /// The status that it was answered with; 0 when it was not.
+    pub answered: u16,
 }
 
 impl Received {
@@ -150,7 +152,8 @@ fn serve(stream: TcpStream, script: &Script, log: &Log, stop: &AtomicBool) {
             return;
         }
         let reply = script(&received);
-        log.lock().push(received);
+        let answered = if let Reply::Status(status, _) = &reply { *status } else { 0 };
+        log.lock().push(Received { answered, ..received });
         log.more.notify_all();
         let sent = match reply {
             Reply::Status(status, body) => {
