@@ -88,8 +88,11 @@ impl Refs for Given {
         Err(RefError::Missing(ObjectRef::new(Kind::ConfigMap, NAMESPACE, reference.name.as_str())))
     }
 
-    /// Every Service is there: references have tests of their own, in `operator`.
+    /// Every Service is there but `nobody`: references have tests of their own, in `operator`.
     fn service(&self, reference: &BackendRef) -> Lookup<ServicePort> {
+        if reference.name == "nobody" {
+            return Err(RefError::Missing(ObjectRef::new(Kind::Service, NAMESPACE, reference.name.as_str())));
+        }
         let namespace = reference.namespace.as_deref().unwrap_or(NAMESPACE);
         Ok(ServicePort { namespace: namespace.into(), name: reference.name.as_str().into(), port: reference.port })
     }
