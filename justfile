@@ -65,5 +65,10 @@ demo *ARGS:
     cargo build --locked -p cli
     target/debug/postern demo "$@"
 
+# Fuzzes one target for a while, with a nightly compiler: `./dev fuzz request_head 60`. The same rules run as
+# property tests in `./dev test`.
+fuzz TARGET SECONDS="60":
+    cd fuzz && cargo +nightly fuzz run {{TARGET}} -- -max_total_time={{SECONDS}}
+
 # What the build server runs.
 ci: test

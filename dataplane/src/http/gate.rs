@@ -279,6 +279,44 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Gate<Io> {
     }
 }
 
+/// Gives bytes in pieces of one size, then ends.
+struct Pieces<'b> {
+    rest: &'b [u8],
+    size: usize,
+}
+
+impl AsyncRead for Pieces<'_> {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let count = self.rest.len().min(self.size).min(buf.remaining());
+        let (now, later) = self.rest.split_at_checked(count).unwrap_or_default();
+        buf.put_slice(now);
+        self.rest = later;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Gate<()> {
+    /// What a parser would read of a connection whose bytes come in pieces of `size`, and whether the
+    /// connection was ended: for tests and fuzzing.
+    #[must_use]
+    pub fn passed_of(bytes: &[u8], size: usize) -> (Vec<u8>, bool) {
+        let watch = Arc::new(Watch::new(super::watch::Ticks::default()));
+        let pieces = Pieces { rest: bytes, size: size.max(1) };
+        let mut gate = Gate::new(pieces, Arc::new(HttpLimits::default()), watch);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut passed = Vec::new();
+        loop {
+            let mut space = [0; 4096];
+            let mut buf = ReadBuf::new(&mut space);
+            match Pin::new(&mut gate).poll_read(&mut cx, &mut buf) {
+                Poll::Ready(Ok(())) if buf.filled().is_empty() => return (passed, false),
+                Poll::Ready(Ok(())) => passed.extend_from_slice(buf.filled()),
+                Poll::Ready(Err(_)) | Poll::Pending => return (passed, true),
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 #[path = "gate_tests.rs"]
 mod tests;

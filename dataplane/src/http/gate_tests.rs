@@ -103,3 +103,10 @@ proptest! {
         prop_assert_eq!(read(parts), read(vec![bytes]));
     }
 }
+
+proptest! {
+    #[test]
+    fn no_bytes_make_the_gate_panic_or_judge_twice(bytes in prop::collection::vec(any::<u8>(), 0..200), size in 1_usize..9) {
+        prop_assert_eq!(Gate::passed_of(&bytes, size), Gate::passed_of(&bytes, usize::MAX));
+    }
+}

@@ -135,6 +135,27 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn whatever_is_json_becomes_events_with_ids(body in "[\\[\\]{}:,\"a-z0-9 ]{0,40}", known in 0_usize..6) {
+            let shapes = [
+                r#"{"entry": [{"id": 1, "changes": [{"field": "messages", "value": @}]}]}"#,
+                r#"{"entry": [{"changes": @}]}"#,
+                r#"{"entry": @}"#,
+                r#"{"channel": @, "type": "Text"}"#,
+                r#"{"type": @}"#,
+                "@",
+            ];
+            let body = shapes[known].replace('@', &body);
+            for provider in Provider::ALL {
+                let entries = split(provider, &ExtractionIr::default(), &HeaderMap::new(), body.as_bytes());
+                for entry in entries.into_iter().flatten() {
+                    prop_assert!(!entry.id.is_empty() && !entry.kind.is_empty(), "{entry:?}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn deep_nesting_is_refused_and_not_followed() {
         let body = "[".repeat(100_000);

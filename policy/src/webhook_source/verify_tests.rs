@@ -129,3 +129,20 @@ fn debug_shows_no_secret() {
     let shown = format!("{:?}", verifier(Provider::WhatsApp, &["hush-hush"]));
     assert!(!shown.contains("hush"), "{shown}");
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_header_passes_without_the_secret(
+        values in proptest::collection::vec("[ -~]{0,60}", 3), body in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..80),
+    ) {
+        for preset in Provider::ALL.into_iter().filter_map(Provider::preset) {
+            let names = [Some(preset.header), preset.id_header, preset.time_header];
+            let prefixed = format!("{}{}", preset.prefix, values[0]);
+            let given = [prefixed.as_str(), &values[1], &values[2]];
+            let fields: Vec<_> = names.into_iter().zip(given).filter_map(|(name, value)| Some((name?, value.trim()))).collect();
+            let secrets = vec![Secret::new(&b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"[..])];
+            let verifier = Verifier::new(&VerificationIr { recipe: preset.recipe(), secrets, handshake: None }).unwrap();
+            proptest::prop_assert!(verifier.verify(&headers(&fields), &body, NOW).is_err());
+        }
+    }
+}
