@@ -84,7 +84,7 @@ fn the_description_of_the_admin_port_is_yaml_and_names_every_path() {
     let document: serde_json::Value = serde_yaml::from_str(&text).unwrap();
     let paths = document["paths"].as_object().unwrap();
     for path in
-        ["/healthz", "/readyz", "/metrics", "/snapshot", "/breakers", "/events", "/events/{id}", "/events/replay"]
+        ["/healthz", "/readyz", "/metrics", "/snapshot", "/breakers", "/events", "/events/{row}", "/events/replay"]
     {
         assert!(paths.contains_key(path), "{path}");
     }

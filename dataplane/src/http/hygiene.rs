@@ -1,18 +1,6 @@
-//! Header fields that a caller cannot send through: those of one hop, and those that only the gateway may set.
+//! Header fields that only the gateway may set: a caller cannot send them through.
 
-use http::header::{CONNECTION, HeaderMap, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
-
-/// Fields of one hop (RFC 9110, 7.6.1), besides those that `Connection` names.
-const HOP_BY_HOP: [HeaderName; 8] = [
-    CONNECTION,
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("http2-settings"),
-];
+use http::header::{HeaderMap, HeaderName};
 
 /// Prefix of the gateway's own fields.
 const OWN_PREFIX: &str = "x-postern-";
@@ -29,26 +17,6 @@ const IDENTITY: [&str; 9] = [
     "remote-user",
     "x-original-url",
 ];
-
-/// Removes the fields of one hop, also those that `Connection` names.
-pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    // The usual request has none of them; one look-up tells.
-    if headers.contains_key(CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(CONNECTION)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-            .collect();
-        for name in named {
-            headers.remove(name);
-        }
-    }
-    for name in HOP_BY_HOP {
-        headers.remove(name);
-    }
-}
 
 /// Removes identity fields and the gateway's own, under any alias: many upstreams read `_` as `-` (CGI, WSGI).
 pub(crate) fn strip_identity(headers: &mut HeaderMap, forwarded: &[HeaderName]) {
@@ -82,13 +50,6 @@ mod tests {
 
     fn headers(names: &[(&'static str, &'static str)]) -> HeaderMap {
         names.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
-    }
-
-    #[test]
-    fn what_connection_names_ends_here() {
-        let mut map = headers(&[("connection", "close, X-Secret"), ("x-secret", "1"), ("te", "gzip"), ("x-kept", "1")]);
-        strip_hop_by_hop(&mut map);
-        assert_eq!(map, headers(&[("x-kept", "1")]));
     }
 
     #[test]

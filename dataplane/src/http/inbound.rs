@@ -15,6 +15,7 @@ use super::body::RequestBody;
 use super::trace::Ids;
 use super::watch::Watch;
 use super::{host, hygiene, path};
+use crate::upstream::hop_by_hop;
 
 /// What is known of a connection.
 #[derive(Clone, Debug)]
@@ -89,7 +90,7 @@ impl Inbound {
         if query.as_ref().is_some_and(|query| query.contains('#')) {
             return Err(Refusal::new(Reason::AmbiguousPath, "the query holds #, which is not allowed; write %23"));
         }
-        hygiene::strip_hop_by_hop(&mut headers);
+        hop_by_hop::strip(&mut headers);
         let body = RequestBody::new(incoming);
         Ok(Parsed {
             method: parts.method,
