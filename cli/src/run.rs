@@ -131,7 +131,7 @@ fn serve(args: &Args) -> Result<ExitCode, RunError> {
     signals(sender)?;
     let gateway = Gateway::start(&settings(args), std::io::stdout())?;
     let term = now_ms().max(gateway.highest_term() + 1);
-    let mut publisher = Publisher { term, n: 0, files, published: Snapshot::default() };
+    let mut publisher = Publisher { term, n: 0, files, published: gateway.in_force() };
     publisher.publish(&gateway);
     tracing::info!(address = %gateway.address, admin = %gateway.admin_address, "the gateway serves");
     let dead = publisher.follow(&args.config, &wakes, &gateway);

@@ -183,6 +183,12 @@ impl Gateway {
         self.keeper.lock().unwrap_or_else(PoisonError::into_inner).highest_term()
     }
 
+    /// What the volume kept, for a publisher in this process.
+    #[must_use]
+    pub fn in_force(&self) -> Snapshot {
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner).in_force()
+    }
+
     /// Applies a complete set; live when this returns.
     pub fn apply(&self, snapshot: &Snapshot) -> Applied {
         let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);

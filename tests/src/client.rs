@@ -100,6 +100,16 @@ impl Client {
         matches!(self.stream.fill_buf(), Ok([]) | Err(_))
     }
 
+    /// Exactly so many bytes, whatever they are.
+    ///
+    /// # Errors
+    /// When the connection ends first.
+    pub fn raw(&mut self, count: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; count];
+        self.stream.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+
     fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();
         if self.stream.read_line(&mut line)? == 0 {

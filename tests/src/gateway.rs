@@ -61,7 +61,16 @@ impl Gateway {
         fs::write(folder.path().join("config/manifests.yaml"), manifests)?;
         let arguments = arguments.iter().map(|&text| text.to_owned()).collect();
         let mut gateway = Self { address: free_address()?, admin: free_address()?, folder, arguments, child: None };
-        gateway.restart()?;
+        // A port that was free may be taken by a test beside this one before the gateway has it.
+        while let Err(error) = gateway.restart() {
+            if !gateway.printed().contains("Address already in use") {
+                return Err(error);
+            }
+            for log in ["stdout", "stderr"] {
+                fs::write(gateway.path(log), "")?;
+            }
+            (gateway.address, gateway.admin) = (free_address()?, free_address()?);
+        }
         Ok(gateway)
     }
 
@@ -82,6 +91,30 @@ impl Gateway {
     pub fn printed(&self) -> String {
         let read = |name: &str| fs::read_to_string(self.folder.path().join(name)).unwrap_or_default();
         format!("{}\n{}", read("stdout"), read("stderr"))
+    }
+
+    /// Waits until it has printed a line with this text; the line, or nothing when patience ends.
+    #[must_use]
+    pub fn wait_printed(&self, text: &str) -> String {
+        let find = || self.printed().lines().find(|line| line.contains(text)).map(str::to_owned);
+        self.wait_until(|| find().is_some());
+        find().unwrap_or_default()
+    }
+
+    /// Waits until a condition holds, or patience ends: the test's next assertion then says what does not.
+    pub fn wait_until(&self, mut holds: impl FnMut() -> bool) {
+        let until = Instant::now() + PATIENCE;
+        while !holds() && Instant::now() < until {
+            std::thread::yield_now();
+        }
+    }
+
+    /// How many snapshots it has applied since it started.
+    #[must_use]
+    pub fn snapshots_applied(&self) -> u64 {
+        let metrics = get("localhost", "/metrics").send(self.admin).map(|answer| answer.text()).unwrap_or_default();
+        let line = metrics.lines().find_map(|line| line.strip_prefix("postern_snapshots_applied_total "));
+        line.and_then(|number| number.trim().parse().ok()).unwrap_or_default()
     }
 
     /// Replaces a manifest file, as an editor does: in one step.

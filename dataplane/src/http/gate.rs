@@ -216,6 +216,11 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Gate<Io> {
                 return Poll::Ready(Ok(()));
             }
             if let State::Refused(left) = &mut this.state {
+                if left.is_empty() {
+                    // Not the end of the stream: that would make the parser give up the answer it is writing.
+                    this.watch.wait_to_read(cx.waker());
+                    return Poll::Pending;
+                }
                 let count = left.len().min(buf.remaining());
                 let (now, later) = left.split_at_checked(count).unwrap_or_default();
                 buf.put_slice(now);
@@ -311,7 +316,8 @@ impl Gate<()> {
             match Pin::new(&mut gate).poll_read(&mut cx, &mut buf) {
                 Poll::Ready(Ok(())) if buf.filled().is_empty() => return (passed, false),
                 Poll::Ready(Ok(())) => passed.extend_from_slice(buf.filled()),
-                Poll::Ready(Err(_)) | Poll::Pending => return (passed, true),
+                Poll::Pending => return (passed, false),
+                Poll::Ready(Err(_)) => return (passed, true),
             }
         }
     }

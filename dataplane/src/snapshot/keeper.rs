@@ -87,6 +87,13 @@ impl Keeper {
         self.tenants.values().map(|kept| kept.snapshot.revision.term).max().unwrap_or_default()
     }
 
+    /// What is in force, the last good in place of what is broken: where a publisher of this process begins.
+    #[must_use]
+    pub fn in_force(&self) -> Snapshot {
+        let tenants = self.tenants.values().map(|kept| Arc::new(kept.snapshot.clone())).collect();
+        Snapshot { tenants, endpoints: Vec::new() }
+    }
+
     /// Applies a complete set: tenants that are not in it are gone.
     pub fn apply(&mut self, snapshot: &Snapshot) -> Applied {
         let mut applied = Applied::default();

@@ -55,6 +55,7 @@ pub fn compile(gathered: &Gathered, previous: &Snapshot, revision: Revision) -> 
     if tenants.iter().any(|tenant| tenant::any_broken(tenant)) {
         // What is in force for a broken object may need any port that was named before.
         named.extend(previous.endpoints.iter().map(|known| known.service.clone()));
+        named.extend(previous.tenants.iter().flat_map(|tenant| tenant::services(tenant)));
     }
     let endpoints = endpoints::endpoints(gathered, &named);
     problems.sort_by(|a, b| (&a.object, &a.field, &a.message).cmp(&(&b.object, &b.field, &b.message)));

@@ -1,0 +1,119 @@
+//! One unambiguous request, or none.
+
+use tests::client::{Client, get, post, request};
+use tests::upstream::Upstream;
+
+use super::{HOST, start};
+
+#[test]
+fn what_two_parties_could_read_in_two_ways_reaches_no_upstream() {
+    let upstream = Upstream::echo().unwrap();
+    let gateway = start(&upstream, "");
+    let host = "Host: api.acme.example\r\n";
+    let cases = [
+        ("no host", "GET / HTTP/1.1\r\n\r\n".to_owned()),
+        ("two hosts", format!("GET / HTTP/1.1\r\n{host}{host}\r\n")),
+        ("lengths", format!("POST / HTTP/1.1\r\n{host}Content-Length: 1\r\nContent-Length: 1\r\n\r\nx")),
+        (
+            "CL.TE",
+            format!(
+                "POST / HTTP/1.1\r\n{host}Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\n{host}\r\n"
+            ),
+        ),
+        ("TE list", format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n")),
+        ("folding", format!("GET / HTTP/1.1\r\n{host}X: a\r\n b\r\n\r\n")),
+        ("bare LF", "GET / HTTP/1.1\nHost: api.acme.example\n\n".to_owned()),
+        ("star", format!("GET * HTTP/1.1\r\n{host}\r\n")),
+        ("space before colon", "GET / HTTP/1.1\r\nHost : api.acme.example\r\n\r\n".to_owned()),
+        ("other authority", format!("GET http://evil.example/ HTTP/1.1\r\n{host}\r\n")),
+        ("encoded slash", format!("GET /a%2fb HTTP/1.1\r\n{host}\r\n")),
+        ("dots", format!("GET /a/../b HTTP/1.1\r\n{host}\r\n")),
+        ("encoded dots", format!("GET /a/%2e%2e/b HTTP/1.1\r\n{host}\r\n")),
+        ("empty segment", format!("GET //a HTTP/1.1\r\n{host}\r\n")),
+        ("backslash", format!("GET /a\\b HTTP/1.1\r\n{host}\r\n")),
+        ("NUL", format!("GET /a%00 HTTP/1.1\r\n{host}\r\n")),
+    ];
+    for (name, bytes) in &cases {
+        let mut client = Client::connect(gateway.address).unwrap();
+        client.send(bytes.as_bytes()).unwrap();
+        let answer = client.answer(false).unwrap_or_else(|error| panic!("{name}: {error}\n{}", gateway.printed()));
+        assert_eq!(answer.status, 400, "{name}: {}", answer.text());
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{name}");
+        assert!(
+            ["malformed_request", "ambiguous_path"].contains(&answer.reason().as_str()),
+            "{name}: {}",
+            answer.text()
+        );
+        assert!(!answer.json()["detail"].as_str().unwrap_or_default().is_empty(), "{name}");
+    }
+    assert_eq!(upstream.received().len(), 0);
+}
+
+#[test]
+fn a_bad_request_behind_a_good_one_is_refused_in_its_order() {
+    let upstream = Upstream::echo().unwrap();
+    let gateway = start(&upstream, "");
+    let mut client = Client::connect(gateway.address).unwrap();
+    let good = get(HOST, "/good").bytes();
+    client.send(&[&good[..], b"GET /bad HTTP/1.1\r\n\r\n", &good[..]].concat()).unwrap();
+    assert_eq!(client.answer(false).unwrap().text(), "GET /good HTTP/1.1");
+    let refused = client.answer(false).unwrap();
+    assert_eq!((refused.status, refused.header("connection")), (400, Some("close")));
+    assert!(client.closed(), "nothing after it is read");
+    assert_eq!(upstream.received().len(), 1);
+}
+
+#[test]
+fn identity_and_hop_by_hop_fields_do_not_pass() {
+    let upstream = Upstream::echo().unwrap();
+    let gateway = start(&upstream, "");
+    let answer = get(HOST, "/a?b=c")
+        .header("x-user-id", "root")
+        .header("X_User_Id", "root")
+        .header("x-postern-tenant", "globex")
+        .header("x-forwarded-for", "10.0.0.1")
+        .header("connection", "keep-alive, x-hop")
+        .header("x-hop", "1")
+        .header("x-kept", "1")
+        .send(gateway.address)
+        .unwrap();
+    assert_eq!(answer.text(), "GET /a?b=c HTTP/1.1");
+    assert!(answer.header("x-request-id").is_some());
+    let received = &upstream.received()[0];
+    for name in ["x-user-id", "x_user_id", "x-postern-tenant", "x-hop", "connection"] {
+        assert_eq!(received.header(name), None, "{name}");
+    }
+    assert_eq!(received.header("x-kept"), Some("1"));
+    assert_eq!(received.header("host"), Some(HOST));
+    assert_eq!(received.header("x-forwarded-for"), Some("127.0.0.1"));
+    assert!(received.header("traceparent").is_some());
+}
+
+#[test]
+fn bodies_pass_both_ways_and_stop_at_their_limit() {
+    let upstream = Upstream::start(|received| {
+        tests::upstream::Reply::Status(200, String::from_utf8_lossy(&received.body).into_owned())
+    })
+    .unwrap();
+    let gateway = start(&upstream, "      maxBodySize: 64Ki");
+    let mut client = Client::connect(gateway.address).unwrap();
+    let body = "x".repeat(60_000);
+    assert_eq!(post(HOST, "/", body.as_str()).send_on(&mut client).unwrap().text(), body);
+    let head = format!("POST / HTTP/1.1\r\nHost: {HOST}\r\nTransfer-Encoding: chunked\r\n\r\n");
+    client.send(format!("{head}3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n").as_bytes()).unwrap();
+    assert_eq!(client.answer(false).unwrap().text(), "abcde");
+    let refused = post(HOST, "/", "x".repeat(70_000)).send(gateway.address).unwrap();
+    assert_eq!((refused.status, refused.reason().as_str()), (413, "body_too_large"));
+    assert_eq!(request("HEAD", HOST, "/").send(gateway.address).unwrap().status, 200);
+}
+
+#[test]
+fn who_asks_for_nothing_that_is_there_is_told_so() {
+    let upstream = Upstream::echo().unwrap();
+    let gateway = start(&upstream, "");
+    let unknown = get("nobody.example", "/").send(gateway.address).unwrap();
+    assert_eq!((unknown.status, unknown.reason().as_str()), (404, "unknown_host"));
+    let line = gateway.wait_printed("unknown_host");
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((line["status"].as_u64(), line["host"].as_str()), (Some(404), Some("nobody.example")));
+}

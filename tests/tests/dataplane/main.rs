@@ -1,0 +1,43 @@
+//! The real gateway, real sockets: what callers, upstreams and operators see.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+
+mod drain;
+mod forward;
+mod http;
+mod reload;
+mod webhook;
+
+use tests::gateway::Gateway;
+use tests::manifests::{service, tenant};
+use tests::upstream::Upstream;
+
+/// The host of the tenant that most tests have.
+pub const HOST: &str = "api.acme.example";
+
+/// A Route of acme with one rule, which is open; `rule` is what else it says.
+pub fn route(name: &str, path: &str, rule: &str) -> String {
+    format!(
+        "---
+apiVersion: postern.dev/v1alpha1
+kind: Route
+metadata: {{name: {name}, namespace: acme}}
+spec:
+  rules:
+    - name: only
+      matches: [{{path: {{type: PathPrefix, value: {path}}}}}]
+      authentication: {{type: None}}
+      backendRefs: [{{name: echo, port: 8080}}]
+{rule}
+"
+    )
+}
+
+/// Acme with one open route to an upstream.
+pub fn acme(upstream: &Upstream, rule: &str) -> String {
+    tenant("acme", HOST, "") + &service("acme", "echo", 8080, upstream.address) + &route("echo", "/", rule)
+}
+
+/// A gateway with that.
+pub fn start(upstream: &Upstream, rule: &str) -> Gateway {
+    Gateway::start_with(&acme(upstream, rule), &["--cores", "2"]).unwrap()
+}

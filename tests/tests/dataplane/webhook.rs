@@ -1,0 +1,145 @@
+//! Verified, durable, delivered once and to its own tenant.
+
+use ring::hmac;
+use serde_json::{Value, json};
+use tests::client::{Answer, get, post};
+use tests::gateway::Gateway;
+use tests::manifests::{secret, service, tenant};
+use tests::upstream::{Reply, Upstream};
+
+const HOOKS: &str = "hooks.example.com";
+const SECRET: &str = "canary-app-secret-9f31";
+
+fn manifests(acme: &Upstream, globex: &Upstream) -> String {
+    let phone = |id: &str| format!("  identifiers: {{whatsAppPhoneNumberIDs: [\"{id}\"]}}");
+    let own = |tenant: &str| {
+        format!(
+            "---
+apiVersion: postern.dev/v1alpha1
+kind: WebhookSource
+metadata: {{name: whatsapp, namespace: {tenant}}}
+spec:
+  provider: WhatsApp
+  shared: {{name: meta, namespace: platform}}
+  destination: {{backendRef: {{name: adapter, port: 8080}}, path: /events}}
+  delivery: {{retry: {{attempts: 2, backoff: {{base: 1ms, max: 2ms}}}}}}
+"
+        )
+    };
+    let shared = "---
+apiVersion: postern.dev/v1alpha1
+kind: WebhookSource
+metadata: {name: meta, namespace: platform}
+spec:
+  provider: WhatsApp
+  match: {hostnames: [hooks.example.com], path: /whatsapp}
+  verification:
+    secretRefs: [{name: meta-app, key: app-secret}]
+    handshake: {verifyTokenRef: {name: meta-verify, key: token}}
+  sharedWith: {tenants: [acme, globex]}
+";
+    [
+        tenant("platform", HOOKS, ""),
+        tenant("acme", super::HOST, &phone("111")),
+        tenant("globex", "api.globex.example", &phone("222")),
+        shared.to_owned(),
+        own("acme"),
+        own("globex"),
+        secret("platform", "meta-app", "app-secret", SECRET),
+        secret("platform", "meta-verify", "token", "canary-verify-token-77"),
+        service("acme", "adapter", 8080, acme.address),
+        service("globex", "adapter", 8080, globex.address),
+    ]
+    .concat()
+}
+
+fn sign(body: &str) -> String {
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes()), body.as_bytes());
+    tag.as_ref().iter().fold("sha256=".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+fn message(phone: &str, id: &str) -> Value {
+    json!({"id": "1", "changes": [{"field": "messages", "value": {
+        "metadata": {"phone_number_id": phone},
+        "messages": [{"from": "49", "id": id, "timestamp": "1749416383", "type": "text", "text": {"body": "hi"}}]}}]})
+}
+
+fn send(gateway: &Gateway, entries: &[Value]) -> Answer {
+    let body = json!({"object": "whatsapp_business_account", "entry": entries}).to_string();
+    let signature = sign(&body);
+    post(HOOKS, "/whatsapp", body).header("x-hub-signature-256", &signature).send(gateway.address).unwrap()
+}
+
+#[test]
+fn each_entry_of_a_batch_goes_to_its_tenant_once_and_what_nobody_claims_is_kept() {
+    let (acme, globex) = (Upstream::echo().unwrap(), Upstream::echo().unwrap());
+    let gateway = Gateway::start(&manifests(&acme, &globex)).unwrap();
+    let batch = [message("111", "wamid.a"), message("222", "wamid.g"), message("999", "wamid.x")];
+    for _ in 0..3 {
+        assert_eq!(send(&gateway, &batch).status, 200);
+    }
+    assert_eq!(send(&gateway, &[message("111", "wamid.b")]).status, 200);
+    let ids = |received: Vec<tests::upstream::Received>| -> Vec<String> {
+        received.iter().map(|one| one.json()["id"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    assert_eq!(ids(acme.wait_for(2)), ["wamid.a", "wamid.b"]);
+    assert_eq!(ids(globex.wait_for(1)), ["wamid.g"]);
+    let event = acme.received()[0].json();
+    assert_eq!((event["specversion"].as_str(), event["tenant"].as_str()), (Some("1.0"), Some("acme")));
+    let dead = get("localhost", "/events?state=dead").send(gateway.admin).unwrap().json();
+    assert_eq!(dead["events"][0]["reason"], "unclaimed", "{dead}");
+    assert_eq!(dead["events"].as_array().map(Vec::len), Some(1), "{dead}");
+    let metrics = get("localhost", "/metrics").send(gateway.admin).unwrap().text();
+    for told in [metrics, gateway.printed(), dead.to_string()] {
+        assert!(!told.contains("canary"), "a secret is shown: {told}");
+    }
+}
+
+#[test]
+fn what_is_not_signed_by_the_sender_is_refused_and_the_handshake_needs_its_token() {
+    let (acme, globex) = (Upstream::echo().unwrap(), Upstream::echo().unwrap());
+    let gateway = Gateway::start(&manifests(&acme, &globex)).unwrap();
+    let body = json!({"entry": [message("111", "wamid.a")]}).to_string();
+    let signed = |signature: &str| {
+        let sent = post(HOOKS, "/whatsapp", format!("{body} ")).header("x-hub-signature-256", signature);
+        sent.send(gateway.address).unwrap()
+    };
+    assert_eq!((signed(&sign(&body)).status, signed(&sign(&body)).reason().as_str()), (401, "signature_invalid"));
+    let unsigned = post(HOOKS, "/whatsapp", body.as_str()).send(gateway.address).unwrap();
+    assert_eq!((unsigned.status, unsigned.reason().as_str()), (401, "signature_missing"));
+    let ask = |token: &str| {
+        let target = format!("/whatsapp?hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token={token}");
+        get(HOOKS, &target).send(gateway.address).unwrap()
+    };
+    assert_eq!(ask("canary-verify-token-77").text(), "1158201444");
+    assert_eq!((ask("wrong").status, ask("wrong").reason().as_str()), (403, "handshake_refused"));
+    assert_eq!(acme.received().len(), 0);
+}
+
+#[test]
+fn a_delivery_that_keeps_failing_dies_and_can_be_replayed() {
+    let (acme, globex) = (Upstream::start(|_| Reply::Status(500, "no".to_owned())).unwrap(), Upstream::echo().unwrap());
+    let gateway = Gateway::start(&manifests(&acme, &globex)).unwrap();
+    assert_eq!(send(&gateway, &[message("111", "wamid.a")]).status, 200);
+    assert_eq!(acme.wait_for(2).len(), 2);
+    let dead = || get("localhost", "/events?state=dead").send(gateway.admin).unwrap().json();
+    gateway.wait_until(|| dead()["events"].as_array().is_some_and(|events| events.len() == 1));
+    assert_eq!(dead()["events"][0]["last_status"], 500);
+    let replay = post("localhost", "/events/replay?id=wamid.a", "").send(gateway.admin).unwrap();
+    assert_eq!(replay.json()["events"], 1, "{}", replay.text());
+    assert!(acme.wait_for(3).len() >= 3);
+}
+
+#[test]
+fn a_full_store_says_so_and_requests_go_on() {
+    let (acme, globex) = (Upstream::start(|_| Reply::Status(500, String::new())).unwrap(), Upstream::echo().unwrap());
+    let gateway = Gateway::start_with(&manifests(&acme, &globex), &["--max-spool", "512Ki"]).unwrap();
+    let full = (0..2000).find_map(|number| {
+        let answer = send(&gateway, &[message("111", &format!("wamid.{number}.{}", "x".repeat(400)))]);
+        (answer.status != 200).then_some(answer)
+    });
+    let full = full.unwrap();
+    assert_eq!((full.status, full.reason().as_str()), (503, "not_durable"));
+    assert!(full.header("retry-after").is_some());
+    assert_eq!(get("nobody.example", "/").send(gateway.address).unwrap().status, 404);
+}
