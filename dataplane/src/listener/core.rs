@@ -118,9 +118,14 @@ async fn connection<C: Serve>(shared: Rc<Shared>, core: Rc<C>, accepted: Accepte
     shared.watches.borrow_mut().push(Arc::downgrade(&watch));
     let connection = Connection { peer, hops: shared.hops.clone(), watch };
     let patience = shared.limits.head_timeout;
-    let speaks_h2 = match tokio::time::timeout(patience, starts_with_preface(&socket)).await {
-        Ok(Ok(speaks_h2)) => speaks_h2,
-        Ok(Err(_)) | Err(_) => return,
+    let mut stop = shared.drained.clone();
+    let speaks_h2 = tokio::select! {
+        sniffed = tokio::time::timeout(patience, starts_with_preface(&socket)) => match sniffed {
+            Ok(Ok(speaks_h2)) => speaks_h2,
+            Ok(Err(_)) | Err(_) => return,
+        },
+        // Nothing of a request has come: there is nothing to finish.
+        _ = stop.wait_for(|stop| *stop) => return,
     };
     // How a connection ended is the caller's matter: its requests have their own lines in the log.
     let _ended = if speaks_h2 {
