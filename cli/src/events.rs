@@ -152,10 +152,15 @@ pub fn run(command: &EventsCommand) -> ExitCode {
     }
 }
 
+/// Where a gateway keeps its event store in its data directory.
+fn spool(data: &std::path::Path) -> PathBuf {
+    data.join("spool")
+}
+
 fn list(chosen: &Chosen) -> Result<(), EventsError> {
     let mut after = 0;
     loop {
-        let page = operate::list(&chosen.data, &chosen.filter(), after, operate::MAX_LISTED)?;
+        let page = operate::list(&spool(&chosen.data), &chosen.filter(), after, operate::MAX_LISTED)?;
         for event in &page {
             out::line(serde_json::to_string(event)?);
         }
@@ -167,7 +172,7 @@ fn list(chosen: &Chosen) -> Result<(), EventsError> {
 }
 
 fn show(data: &std::path::Path, row: i64) -> Result<(), EventsError> {
-    let shown = operate::show(data, row)?.ok_or(EventsError::Unknown(row))?;
+    let shown = operate::show(&spool(data), row)?.ok_or(EventsError::Unknown(row))?;
     let event: Option<serde_json::Value> = shown.cloud_event.map(|event| serde_json::from_slice(&event)).transpose()?;
     out::line(serde_json::to_string_pretty(&serde_json::json!({"listed": shown.listed, "event": event}))?);
     Ok(())
@@ -185,13 +190,13 @@ fn change(
         return Err(EventsError::NoFilter);
     }
     if !changed.yes {
-        let count = operate::count(&changed.chosen.data, &filter)?;
+        let count = operate::count(&spool(&changed.chosen.data), &filter)?;
         out::line(format_args!("{count} events would be {word}; say --yes to do it"));
         return Ok(());
     }
     let count = match changed.admin {
         Some(admin) => ask(admin, method, &format!("{path}?{}", changed.chosen.query(false)))?,
-        None => operate::change_offline(&changed.chosen.data, &build(filter))?.to_string(),
+        None => operate::change_offline(&spool(&changed.chosen.data), &build(filter))?.to_string(),
     };
     out::line(format_args!("{count} events {word}"));
     Ok(())

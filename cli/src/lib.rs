@@ -11,9 +11,11 @@ pub mod check;
 pub mod crds;
 pub mod demo;
 pub mod events;
+pub mod explain;
 pub mod keys;
 pub mod out;
 pub mod run;
+pub mod send;
 
 /// A gateway for webhooks and multi-tenant APIs.
 #[derive(Debug, Parser)]
@@ -41,6 +43,11 @@ pub enum Command {
     /// Lists, shows, replays and drops events that wait, are parked or are dead.
     #[command(subcommand)]
     Events(events::EventsCommand),
+    /// Says which rule takes a request, which policies meet it in which order, where each came from, and what it says.
+    #[command(
+        after_help = "Examples:\n  postern explain examples GET http://api.acme.example/v1/conversations\n  postern explain examples POST http://api.acme.example/v1/conversations -H 'x-api-key: pk_live_...' --address 203.0.113.7"
+    )]
+    Explain(explain::Args),
     /// Makes API keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -49,6 +56,11 @@ pub enum Command {
         after_help = "Example:\n  postern run --config examples --listen 127.0.0.1:8080 --admin 127.0.0.1:9901 --data postern-data"
     )]
     Run(run::Args),
+    /// Signs a sample, or a file, as a provider does, and sends it.
+    #[command(
+        after_help = "Examples:\n  postern send whatsapp http://127.0.0.1:8080/webhooks/whatsapp --host hooks.example.com --secret demo-app-secret --to 106540352242922\n  postern send genesys http://127.0.0.1:8080/webhooks/genesys --host api.acme.example --secret demo-genesys-token\n  postern send standard-webhooks http://127.0.0.1:8080/hooks --secret whsec_... --file event.json\n\nEnds with 0 for a 2xx, 1 for another answer, 2 when there was none."
+    )]
+    Send(send::Args),
     /// Prints a completion script for a shell.
     #[command(after_help = "Example:\n  postern completions bash > /etc/bash_completion.d/postern")]
     Completions {
@@ -65,8 +77,10 @@ pub fn run() -> ExitCode {
         Command::Crds(args) => crds::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Events(command) => events::run(&command),
+        Command::Explain(args) => explain::run(&args),
         Command::Keys(command) => keys::run(&command),
         Command::Run(args) => run::run(&args),
+        Command::Send(args) => send::run(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "postern", &mut std::io::stdout().lock());
             ExitCode::SUCCESS

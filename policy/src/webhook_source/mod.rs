@@ -17,6 +17,7 @@ mod owners;
 mod provider;
 #[cfg(feature = "crd")]
 mod recipe;
+mod sign;
 #[cfg(feature = "crd")]
 mod spec;
 mod verify;

@@ -69,7 +69,7 @@ fn name(text: &Arc<str>) -> Result<HeaderName, RecipeError> {
 }
 
 /// A secret's bytes, as the recipe says they are written.
-fn secret_bytes(secret: &Secret, format: SecretFormat, index: usize) -> Result<Vec<u8>, RecipeError> {
+pub(super) fn secret_bytes(secret: &Secret, format: SecretFormat, index: usize) -> Result<Vec<u8>, RecipeError> {
     let wrong = |wanted| RecipeError::Secret { index, wanted };
     let text = secret.reveal();
     let bytes = match format {
