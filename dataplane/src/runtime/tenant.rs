@@ -79,7 +79,8 @@ fn add(matcher: &mut Matcher<Target>, object: &Object) -> Result<(), MatchError>
             }
         }
         Object::Source(name, source) => {
-            if let Some(path) = &source.path {
+            // A source that is off answers as if it were not there.
+            if let Some(path) = source.path.as_ref().filter(|_| source.ir.mode.runs()) {
                 let one = any(PathMatchIr::Exact(path.clone()));
                 matcher.add(&source.hostnames, &one, &place(name, 0, 0, false), &Target::Source(source.clone()))?;
             }

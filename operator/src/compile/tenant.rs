@@ -54,6 +54,9 @@ fn base(gathered: &Gathered, slice: &Slice<'_>, problems: &mut Vec<Problem>) -> 
     if !slice.spec.tls.is_empty() {
         problems.at("tls").not_enforced("leave it out, and put a TLS-terminating proxy in front of the gateway");
     }
+    if slice.spec.ceilings.as_ref().is_some_and(|ceilings| ceilings.max_events_per_second.is_some()) {
+        problems.at("ceilings").at("maxEventsPerSecond").not_enforced("leave it out; pendingBytes bounds what waits");
+    }
     TenantIr {
         hostnames: slice.hostnames.clone(),
         identifiers: compile_identifiers(&slice.identifiers, problems.at("identifiers")),

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::attach::{Attached, Origin};
 use crate::ip_allow::{self, IpAllowIr, IpAllowSpec};
+use crate::mode::Mode;
 use crate::names::{Hostname, Kind, ObjectRef, TenantName};
 use crate::problem::Problems;
 use crate::refs::{Refs, resolved};
@@ -136,6 +137,10 @@ fn shape(spec: &WebhookSourceSpec, broken: &[Arc<str>], problems: &mut Problems<
         problems
             .at("destination")
             .invalid("is missing", "name a backendRef, or the tenants that the source is sharedWith");
+    }
+    if spec.mode == Mode::Audit {
+        let help = "write mode: Audit in verification or sourceAddresses, which can decide and let through";
+        problems.at("mode").invalid("means nothing for a source as a whole", help);
     }
     if spec.schema.is_some() {
         problems.at("schema").not_enforced("leave it out, and let the destination check its events");

@@ -143,3 +143,12 @@ fn a_full_store_says_so_and_requests_go_on() {
     assert!(full.header("retry-after").is_some());
     assert_eq!(get("nobody.example", "/").send(gateway.address).unwrap().status, 404);
 }
+
+#[test]
+fn a_source_that_is_off_is_not_there() {
+    let (acme, globex) = (Upstream::echo().unwrap(), Upstream::echo().unwrap());
+    let off = manifests(&acme, &globex).replace("  sharedWith:", "  mode: Off\n  sharedWith:");
+    let gateway = Gateway::start(&off).unwrap();
+    let answer = send(&gateway, &[message("111", "wamid.a")]);
+    assert_eq!((answer.status, answer.reason().as_str()), (404, "no_route"));
+}
