@@ -169,12 +169,14 @@ async fn serve_h1<C: Serve>(
     let service = service_fn(|request: Request<Incoming>| {
         let head = heads.replace(heads.get() + 1);
         let refused = connection.watch.refusal_of(head);
-        let close = refused.is_some();
+        let unclear = refused.is_some();
         let inbound = Inbound { request, connection: connection.clone(), refused };
         let core = core.clone();
+        let drained = shared.drained.clone();
         async move {
             let mut response: Response<C::Body> = core.answer(inbound).await;
-            if close {
+            // The connection's own task may see the drain only after this answer is on its way.
+            if unclear || *drained.borrow() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response)
