@@ -10,7 +10,7 @@ use http::{Request, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use policy::secret::Secret;
-use policy::webhook_source::{Provider, RecipeError};
+use policy::webhook_source::{Provider, Sending, SignError};
 use serde_json::json;
 
 use crate::out;
@@ -67,7 +67,7 @@ enum SendError {
     #[error("the URL must be http://host[:port]/path; TLS is the proxy's matter")]
     Url,
     #[error("could not sign")]
-    Sign(#[from] RecipeError),
+    Sign(#[from] SignError),
     #[error("could not connect")]
     Connect(#[source] std::io::Error),
     #[error("no answer came")]
@@ -145,9 +145,11 @@ async fn send(args: &Args) -> Result<bool, SendError> {
     let authority = args.url.authority().filter(|_| args.url.scheme_str() == Some("http")).ok_or(SendError::Url)?;
     let host = args.host.clone().unwrap_or_else(|| authority.to_string());
     let target = args.url.path_and_query().map_or("/", |target| target.as_str());
-    let mut request = Request::post(target).header(HOST, host).header(CONTENT_TYPE, "application/json");
+    let mut request = Request::post(target).header(HOST, &host).header(CONTENT_TYPE, "application/json");
     let secret = Secret::new(args.secret.as_bytes());
-    let fields = args.sender.provider().preset().map(|preset| preset.sign(&secret, &id, now_secs, &body));
+    let url = format!("https://{host}{target}");
+    let sending = Sending { id: &id, now_secs, url: &url, body: &body };
+    let fields = args.sender.provider().preset().map(|preset| preset.sign(&secret, sending));
     for (name, value) in fields.transpose()?.unwrap_or_default() {
         request = request.header(name, value);
     }

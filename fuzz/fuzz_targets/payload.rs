@@ -4,11 +4,12 @@
 
 use http::HeaderMap;
 use libfuzzer_sys::fuzz_target;
-use policy::webhook_source::{ExtractionIr, Provider, split};
+use policy::webhook_source::{Preset, Provider, split};
 
 fuzz_target!(|body: &[u8]| {
-    for provider in Provider::ALL {
-        for entry in split(provider, &ExtractionIr::default(), &HeaderMap::new(), body).into_iter().flatten() {
+    for provider in Provider::ALL.iter().copied() {
+        let extraction = provider.preset().map(Preset::extraction).unwrap_or_default();
+        for entry in split(provider, &extraction, &HeaderMap::new(), body).into_iter().flatten() {
             assert!(!entry.id.is_empty() && !entry.kind.is_empty());
         }
     }

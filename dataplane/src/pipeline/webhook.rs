@@ -10,7 +10,7 @@ use policy::names::ObjectRef;
 use policy::refusal::{Extra, Reason, Refusal};
 use policy::stage::Filter;
 use policy::webhook_source::entry::Entry as Part;
-use policy::webhook_source::{Unclaimed, handshake, split};
+use policy::webhook_source::{Unclaimed, Verified, handshake, split};
 
 use super::{Core, Ended};
 use crate::answer::{self, Body};
@@ -51,36 +51,49 @@ pub(super) async fn answer(
         guard.judge(Filter::Addresses, guard.decider.check(parsed.address), &mut ended.would_refuse)?;
     }
     tenant.failures.check(parsed.address, core.clock.mono_ns())?;
-    if parsed.method == Method::GET
-        && let Some(token) = &source.handshake
-    {
-        let challenge = handshake::answer(parsed.head().query.unwrap_or_default(), token);
-        let challenge = challenge.inspect_err(|_| tenant.failures.record(parsed.address, core.clock.mono_ns()))?;
-        return Ok(answer::full(StatusCode::OK, "text/plain", challenge));
-    }
     if parsed.method != Method::POST {
+        let asked = handshake::asked(source.ir.provider, &parsed.head(), source.handshake.as_ref());
+        let asked = asked.inspect_err(|_| tenant.failures.record(parsed.address, core.clock.mono_ns()))?;
+        if let Some(handshake::Answer { status, content_type, body }) = asked {
+            return Ok(answer::full(status, content_type, body));
+        }
         let refusal = Refusal::new(Reason::MethodNotAllowed, "webhooks are sent with POST");
         return Err(refusal.with(Extra::Allow("POST".to_owned())));
     }
     parsed.body.limit(source.ir.max_body_size).map_err(|error| error.refusal())?;
-    let (headers, address) = (parsed.headers, parsed.address);
     let body = parsed.body.read_all().await.map_err(|error| error.refusal())?;
-    if let Some(guard) = &source.verifier {
-        let verified = guard.decider.verify(&headers, &body, core.clock.now_secs());
-        if verified.is_err() {
-            tenant.failures.record(address, core.clock.mono_ns());
-        }
-        guard.judge(Filter::Authentication, verified, &mut ended.would_refuse)?;
-    }
-    let verdict = source.limits.check(None, address, core.clock.mono_ns());
+    let verified = verify(core, tenant, source, &parsed, &body, ended)?;
+    let verdict = source.limits.check(None, parsed.address, core.clock.mono_ns());
     if let Some(refusal) = verdict.refused {
         return Err(refusal);
     }
-    let parts = split(source.ir.provider, &source.ir.extraction, &headers, &body)?;
+    if let Some(verified) = verified
+        && let Some(answer) = handshake::challenged(source.ir.provider, &parsed.headers, &body, &verified)?
+    {
+        return Ok(answer::full(answer.status, answer.content_type, answer.body));
+    }
+    let parts = split(source.ir.provider, &source.ir.extraction, &parsed.headers, &body)?;
     ended.events = u32::try_from(parts.len()).unwrap_or(u32::MAX);
     let entries = entries(core, (runtime, tenant), source, ids, parts);
     core.events.accept(entries).await.map_err(|error| not_accepted(&error))?;
     Ok(answer::empty(StatusCode::OK))
+}
+
+/// Proves who sent it; nothing is proven where verification audits or rests.
+fn verify<'s>(
+    core: &Core,
+    tenant: &TenantRuntime,
+    source: &'s Source,
+    parsed: &Parsed,
+    body: &[u8],
+    ended: &mut Ended,
+) -> Result<Option<Verified<'s>>, Refusal> {
+    let Some(guard) = &source.verifier else { return Ok(None) };
+    let verified = guard.decider.verify(&parsed.head(), parsed.scheme(), body, core.clock.now_secs());
+    if verified.is_err() {
+        tenant.failures.record(parsed.address, core.clock.mono_ns());
+    }
+    guard.judge(Filter::Authentication, verified, &mut ended.would_refuse)
 }
 
 /// The entries of one POST with their tenants; what belongs to nobody is dead, or left out.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::recipe::recipe;
 use super::{
     DeliveryIr, DeliverySpec, DestinationIr, DestinationSpec, EntranceIr, EntranceSpec, ExtractIr, ExtractSpec,
-    ExtractionIr, ExtractionSpec, Provider, SourceAddressesSpec, Unclaimed, VerificationIr, VerificationSpec,
+    ExtractionIr, ExtractionSpec, Preset, Provider, SourceAddressesSpec, Unclaimed, VerificationIr, VerificationSpec,
     WebhookSourceIr, WebhookSourceSpec,
 };
 use crate::attach::{Attached, Origin};
@@ -78,7 +78,10 @@ pub fn compile(
             .map(|shared| ObjectRef::new(Kind::WebhookSource, shared.namespace.as_str(), shared.name.as_str())),
         shared_with: shared_with(spec, problems.at("sharedWith")),
         unclaimed: spec.unclaimed.unwrap_or(Unclaimed::DeadLetter),
-        extraction: spec.event.as_ref().map(|event| extraction(event, problems.at("event"))).unwrap_or_default(),
+        extraction: match spec.provider.preset() {
+            Some(preset) => preset.extraction(),
+            None => spec.event.as_ref().map(|event| extraction(event, problems.at("event"))).unwrap_or_default(),
+        },
         destination: destination.flatten(),
         delivery,
         wait_for_gap_ms: spec.ordering.as_ref().and_then(|order| order.wait_for_gap.as_ref()).map_or(5_000, |gap| {
@@ -158,7 +161,7 @@ fn verification(
     refs: &dyn Refs,
     mut problems: Problems<'_>,
 ) -> Option<Attached<VerificationIr>> {
-    let VerificationSpec { secret_refs, handshake, recipe: written, mode } = spec;
+    let VerificationSpec { secret_refs, handshake, recipe: written, url_scheme, mode } = spec;
     let before = problems.errors();
     let mut secrets = Vec::with_capacity(secret_refs.len());
     for (index, reference) in secret_refs.iter().enumerate() {
@@ -170,10 +173,14 @@ fn verification(
         resolved(refs.secret(&handshake.verify_token_ref), &mut problems.at("verifyTokenRef"))
     });
     let recipe = recipe(provider, written.as_ref(), problems.at("recipe"));
-    if handshake.is_some() && !provider.preset().is_some_and(|preset| preset.handshake) {
-        problems.at("handshake").invalid("is nothing that this provider does", "leave it out");
+    if handshake.is_some() && !provider.preset().is_some_and(Preset::has_verify_token) {
+        let help = "leave it out: what the provider asks instead is answered by itself";
+        problems.at("handshake").invalid("is nothing that this provider does with a token", help);
     }
-    let ir = VerificationIr { recipe: recipe?, secrets, handshake: token };
+    if url_scheme.is_some() && !provider.preset().is_some_and(Preset::signs_url) {
+        problems.at("urlScheme").invalid("has no effect: this provider does not sign the URL", "leave it out");
+    }
+    let ir = VerificationIr { recipe: recipe?, secrets, handshake: token, url_scheme: *url_scheme };
     if problems.errors() == before
         && let Err(error) = super::Verifier::new(&ir)
     {
@@ -304,7 +311,8 @@ fn extraction(spec: &ExtractionSpec, mut problems: Problems<'_>) -> ExtractionIr
         extract.as_ref().and_then(|extract| extract_ir(extract, problems.at(field)))
     };
     let ExtractionSpec { id, kind, conversation } = spec;
-    ExtractionIr { id: one(id, "id"), kind: one(kind, "type"), conversation: one(conversation, "conversation") }
+    let (id, kind, conversation) = (one(id, "id"), one(kind, "type"), one(conversation, "conversation"));
+    ExtractionIr { each: None, id, kind, conversation }
 }
 
 fn extract_ir(spec: &ExtractSpec, mut problems: Problems<'_>) -> Option<ExtractIr> {

@@ -4,8 +4,8 @@ use http::HeaderMap;
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
-use super::provider::Provider;
-use super::{ExtractionIr, generic, genesys, whatsapp};
+use super::provider::Splitter;
+use super::{ExtractionIr, Provider, generic, genesys, whatsapp};
 use crate::refusal::{Reason, Refusal};
 
 /// Events that one request may hold: Meta sends up to 1,000 changes in one.
@@ -47,29 +47,33 @@ pub struct Entry {
 /// unknown kind: nothing is dropped.
 ///
 /// # Errors
-/// [`Reason::PayloadInvalid`] when the body is not JSON, [`Reason::BodyTooLarge`] past [`MAX_ENTRIES`].
+/// [`Reason::PayloadInvalid`] when the body is neither JSON nor a form, [`Reason::BodyTooLarge`] past [`MAX_ENTRIES`].
 pub fn split(
     provider: Provider,
     extraction: &ExtractionIr,
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Vec<Entry>, Refusal> {
-    // The parser stops at a depth of 128, so that no nesting can take the stack.
-    let value: Value = serde_json::from_slice(body)
-        .map_err(|error| Refusal::new(Reason::PayloadInvalid, format!("the body is not JSON: {}", place(&error))))?;
-    let entries = match provider {
-        Provider::WhatsApp => whatsapp::split(value),
-        Provider::GenesysOpenMessaging => vec![genesys::entry(value)],
-        Provider::StandardWebhooks => {
-            vec![generic::entry(provider, &generic::standard("webhook-id"), headers, value, body)]
-        }
-        Provider::Svix => vec![generic::entry(provider, &generic::standard("svix-id"), headers, value, body)],
-        Provider::Generic => vec![generic::entry(provider, extraction, headers, value, body)],
+    let splitter = provider.preset().map_or(Splitter::Extraction, |preset| preset.splitter);
+    let value = match splitter {
+        Splitter::Extraction if generic::is_form(headers) => generic::form(body),
+        Splitter::WhatsApp | Splitter::Genesys | Splitter::Extraction => json(body)?,
+    };
+    let entries = match splitter {
+        Splitter::WhatsApp => whatsapp::split(value),
+        Splitter::Genesys => vec![genesys::entry(value)],
+        Splitter::Extraction => generic::split(provider, extraction, headers, value, body),
     };
     if entries.len() > MAX_ENTRIES {
         return Err(Refusal::new(Reason::BodyTooLarge, format!("the request holds more than {MAX_ENTRIES} events")));
     }
     Ok(entries)
+}
+
+fn json(body: &[u8]) -> Result<Value, Refusal> {
+    // The parser stops at a depth of 128, so that no nesting can take the stack.
+    serde_json::from_slice(body)
+        .map_err(|error| Refusal::new(Reason::PayloadInvalid, format!("the body is not JSON: {}", place(&error))))
 }
 
 /// Where the parser stopped; never a piece of the body.
@@ -123,6 +127,7 @@ pub(super) fn word(text: &str) -> String {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::Preset;
     use super::*;
 
     proptest! {
@@ -147,8 +152,9 @@ mod tests {
                 "@",
             ];
             let body = shapes[known].replace('@', &body);
-            for provider in Provider::ALL {
-                let entries = split(provider, &ExtractionIr::default(), &HeaderMap::new(), body.as_bytes());
+            for provider in Provider::ALL.iter().copied() {
+                let extraction = provider.preset().map(Preset::extraction).unwrap_or_default();
+                let entries = split(provider, &extraction, &HeaderMap::new(), body.as_bytes());
                 for entry in entries.into_iter().flatten() {
                     prop_assert!(!entry.id.is_empty() && !entry.kind.is_empty(), "{entry:?}");
                 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::provider::Provider;
+use super::Provider;
 use crate::attach::Attached;
 use crate::ip_allow::IpAllowIr;
 use crate::mode::Mode;
@@ -34,6 +34,8 @@ pub enum SignatureAlgorithm {
     HmacSha512,
     /// Ed25519 (RFC 8032); the secret is the public key.
     Ed25519,
+    /// ECDSA on P-256 with SHA-256, the signature in ASN.1 (FIPS 186-5); the secret is the public key.
+    EcdsaP256,
     /// No signature: the header carries the secret itself.
     Token,
 }
@@ -47,6 +49,8 @@ pub enum SecretFormat {
     Hex,
     /// Base64 after `whsec_` (Standard Webhooks).
     Whsec,
+    /// Base64 of a public key on P-256 as X.509 writes it: a PEM file without its first and last line.
+    P256,
 }
 
 /// How several signatures stand in one header field.
@@ -57,7 +61,9 @@ pub enum SignatureList {
     /// `v1,<signature> v1,<signature>` (Standard Webhooks): those with the prefix count, others are passed over.
     Spaces,
     /// `t=<time>,v1=<signature>,v1=<signature>` (Stripe).
-    Pairs,
+    Commas,
+    /// `ts=<time>;h1=<signature>` (Paddle).
+    Semicolons,
 }
 
 /// Where a text comes from.
@@ -69,6 +75,13 @@ pub enum PartIr {
     Literal(Arc<str>),
     /// The timestamp as it was sent, wherever that is.
     Timestamp,
+    /// The method.
+    Method,
+    /// The URL as the sender knows it: scheme, host without port, path and query.
+    Url,
+    /// Of a form its fields, sorted, each name followed by its value. Of any other body nothing; then its
+    /// SHA-256 must stand in hexadecimal in this field of the query (Twilio).
+    Form(Arc<str>),
     /// The raw body.
     Body,
 }
@@ -85,11 +98,20 @@ pub enum TimeFormat {
     Rfc3339,
 }
 
+/// Where a signed time stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TimePlace {
+    /// In a header field of its own.
+    Header(Arc<str>),
+    /// In the signature's header field, after this text: `t=`.
+    Beside(Arc<str>),
+}
+
 /// The time that is signed, and how far it may be off.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimestampIr {
-    /// The header field; `None`: the `t` of a signature in pairs.
-    pub header: Option<Arc<str>>,
+    /// Where it stands.
+    pub place: TimePlace,
     /// How it is written.
     pub format: TimeFormat,
     /// How far it may lie in the past or in the future, in seconds.
@@ -111,10 +133,51 @@ pub struct RecipeIr {
     pub list: SignatureList,
     /// How secrets are written.
     pub secret: SecretFormat,
+    /// What stands before an Ed25519 signature, where a secret may also be a public key: base64 after `whpk_`
+    /// (Standard Webhooks).
+    pub public_key_prefix: Option<Arc<str>>,
     /// What is signed, joined.
     pub signed: Vec<PartIr>,
     /// The time in it.
     pub timestamp: Option<TimestampIr>,
+}
+
+impl RecipeIr {
+    /// Every header field that it reads, the signature's first.
+    pub fn headers(&self) -> impl Iterator<Item = &str> {
+        let time = self.timestamp.as_ref().and_then(|at| match &at.place {
+            TimePlace::Header(header) => Some(&**header),
+            TimePlace::Beside(_) => None,
+        });
+        let signed = self.signed.iter().filter_map(|part| match part {
+            PartIr::Header(header) => Some(&**header),
+            PartIr::Literal(_) | PartIr::Timestamp | PartIr::Method | PartIr::Url | PartIr::Form(_) | PartIr::Body => {
+                None
+            }
+        });
+        std::iter::once(&*self.header).chain(time).chain(signed)
+    }
+}
+
+/// The scheme of an URL that a sender knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub enum UrlScheme {
+    /// `http`
+    Http,
+    /// `https`
+    Https,
+}
+
+impl UrlScheme {
+    /// The scheme as an URL has it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
 }
 
 /// Verification with its secrets.
@@ -126,6 +189,8 @@ pub struct VerificationIr {
     pub secrets: Vec<Secret>,
     /// The token of the GET handshake.
     pub handshake: Option<Secret>,
+    /// The scheme of the URL that is signed; `None`: what a trusted hop says, else `https`.
+    pub url_scheme: Option<UrlScheme>,
 }
 
 /// Where a text of an event is found.
@@ -135,11 +200,17 @@ pub enum ExtractIr {
     Header(Arc<str>),
     /// A path in the body: names and indexes, outermost first.
     Path(Vec<Arc<str>>),
+    /// The first of these that is there.
+    First(Vec<ExtractIr>),
+    /// All of these, joined; what is not there is empty.
+    Joined(Vec<ExtractIr>),
 }
 
 /// What a source without a normaliser of its own says of its events.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExtractionIr {
+    /// The path of a list in the body whose elements are events; without one, the body is the event.
+    pub each: Option<Vec<Arc<str>>>,
     /// The event's id; without one, the digest of the body.
     pub id: Option<ExtractIr>,
     /// The event's type.

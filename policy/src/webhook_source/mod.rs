@@ -13,8 +13,10 @@ mod generic;
 mod genesys;
 pub mod handshake;
 mod ir;
+mod key;
 mod owners;
-mod provider;
+mod presets;
+pub mod provider;
 #[cfg(feature = "crd")]
 mod recipe;
 mod sign;
@@ -28,7 +30,9 @@ pub use compile::{SourceSurroundings, compile};
 pub use entry::{Entry, EntryIdentifiers, split};
 pub use ir::*;
 pub use owners::Owners;
-pub use provider::{Preset, Provider};
+pub use presets::Provider;
+pub use provider::Preset;
+pub use sign::{Sending, SignError};
 #[cfg(feature = "crd")]
 pub use spec::*;
-pub use verify::{RecipeError, Verifier};
+pub use verify::{RecipeError, Verified, Verifier};

@@ -1,7 +1,9 @@
 //! A user's recipe to the same data that a preset is.
 
 use super::compile::in_range;
-use super::{PartIr, Provider, RecipeIr, RecipeSpec, SecretFormat, SignatureAlgorithm, SignatureList, TimestampIr};
+use super::{
+    PartIr, Provider, RecipeIr, RecipeSpec, SecretFormat, SignatureAlgorithm, SignatureList, TimePlace, TimestampIr,
+};
 use crate::problem::Problems;
 
 /// The recipe of a source: the preset's, or the one that its user wrote.
@@ -53,7 +55,7 @@ fn written(spec: &RecipeSpec, mut problems: Problems<'_>) -> Option<RecipeIr> {
         let millis = tolerance
             .map_or(Some(300_000), |text| in_range(text, 1_000, 86_400_000, problems.at("timestamp").at("tolerance")));
         TimestampIr {
-            header: Some(at.header.to_ascii_lowercase().into()),
+            place: TimePlace::Header(at.header.to_ascii_lowercase().into()),
             format: at.format,
             tolerance_secs: u32::try_from(millis.unwrap_or_default() / 1000).unwrap_or(u32::MAX),
         }
@@ -64,7 +66,15 @@ fn written(spec: &RecipeSpec, mut problems: Problems<'_>) -> Option<RecipeIr> {
         encoding: signature.encoding,
         algorithm: signature.algorithm,
         list: SignatureList::Single,
-        secret: if signature.algorithm == SignatureAlgorithm::Ed25519 { SecretFormat::Hex } else { SecretFormat::Text },
+        secret: match signature.algorithm {
+            SignatureAlgorithm::Ed25519 => SecretFormat::Hex,
+            SignatureAlgorithm::EcdsaP256 => SecretFormat::P256,
+            SignatureAlgorithm::HmacSha1
+            | SignatureAlgorithm::HmacSha256
+            | SignatureAlgorithm::HmacSha512
+            | SignatureAlgorithm::Token => SecretFormat::Text,
+        },
+        public_key_prefix: None,
         signed,
         timestamp,
     };

@@ -4,7 +4,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Encoding, Provider, SignatureAlgorithm, TimeFormat, Unclaimed};
+use super::{Encoding, Provider, SignatureAlgorithm, TimeFormat, Unclaimed, UrlScheme};
 use crate::ip_allow::CountriesSpec;
 use crate::mode::Mode;
 use crate::reference::{BackendRef, ConfigMapKeyRef, SecretKeyRef};
@@ -121,6 +121,10 @@ pub struct VerificationSpec {
     /// How it is signed; for provider Generic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipe: Option<RecipeSpec>,
+    /// The scheme of the URL that the sender was given, where it signs the URL. When left out, what a trusted hop
+    /// says in X-Forwarded-Proto, else Https.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url_scheme: Option<UrlScheme>,
     /// Whether it enforces.
     #[serde(default)]
     pub mode: Mode,
