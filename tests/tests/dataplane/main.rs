@@ -4,6 +4,7 @@
 mod drain;
 mod forward;
 mod http;
+mod providers;
 mod reload;
 mod webhook;
 
