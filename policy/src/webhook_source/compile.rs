@@ -145,6 +145,10 @@ fn shape(spec: &WebhookSourceSpec, broken: &[Arc<str>], problems: &mut Problems<
         let help = "write mode: Audit in verification or sourceAddresses, which can decide and let through";
         problems.at("mode").invalid("means nothing for a source as a whole", help);
     }
+    if spec.replay.is_some() && !spec.provider.preset().is_some_and(Preset::tells_time) {
+        let help = "leave it out: a repeat is known by its id, and a signed time has a window of its own";
+        problems.at("replay").invalid("would refuse every event: this provider's events carry no time", help);
+    }
     if spec.schema.is_some() {
         problems.at("schema").not_enforced("leave it out, and let the destination check its events");
     }
@@ -312,7 +316,7 @@ fn extraction(spec: &ExtractionSpec, mut problems: Problems<'_>) -> ExtractionIr
     };
     let ExtractionSpec { id, kind, conversation } = spec;
     let (id, kind, conversation) = (one(id, "id"), one(kind, "type"), one(conversation, "conversation"));
-    ExtractionIr { each: None, id, kind, conversation }
+    ExtractionIr { each: None, id, kind, conversation, time: None }
 }
 
 fn extract_ir(spec: &ExtractSpec, mut problems: Problems<'_>) -> Option<ExtractIr> {

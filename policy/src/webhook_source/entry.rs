@@ -56,7 +56,7 @@ pub fn split(
 ) -> Result<Vec<Entry>, Refusal> {
     let splitter = provider.preset().map_or(Splitter::Extraction, |preset| preset.splitter);
     let value = match splitter {
-        Splitter::Extraction if generic::is_form(headers) => generic::form(body),
+        Splitter::Extraction if generic::is_form(headers) => generic::form(body)?,
         Splitter::WhatsApp | Splitter::Genesys | Splitter::Extraction => json(body)?,
     };
     let entries = match splitter {

@@ -8,7 +8,11 @@ use http::header::CONTENT_TYPE;
 use serde_json::{Map, Value};
 
 use super::entry::{Entry, EntryIdentifiers, bounded, fingerprint, fingerprint_of, joined};
-use super::{ExtractIr, ExtractionIr, Provider};
+use super::{EventTimeIr, ExtractIr, ExtractionIr, Provider};
+use crate::refusal::{Reason, Refusal};
+
+/// Fields of a form: what Twilio sends has a few dozen.
+pub(super) const MAX_FORM_FIELDS: usize = 1_000;
 
 /// Whether the body is a form.
 pub(super) fn is_form(headers: &HeaderMap) -> bool {
@@ -18,9 +22,16 @@ pub(super) fn is_form(headers: &HeaderMap) -> bool {
 }
 
 /// A form as an object; a field that is there more than once is a list.
-pub(super) fn form(body: &[u8]) -> Value {
+///
+/// # Errors
+/// [`Reason::PayloadInvalid`] past [`MAX_FORM_FIELDS`].
+pub(super) fn form(body: &[u8]) -> Result<Value, Refusal> {
     let mut object = Map::new();
-    for (name, value) in form_urlencoded::parse(body) {
+    for (index, (name, value)) in form_urlencoded::parse(body).enumerate() {
+        if index == MAX_FORM_FIELDS {
+            let detail = format!("the form has more than {MAX_FORM_FIELDS} fields");
+            return Err(Refusal::new(Reason::PayloadInvalid, detail));
+        }
         let value = Value::String(value.into_owned());
         match object.get_mut(&*name) {
             None => drop(object.insert(name.into_owned(), value)),
@@ -28,7 +39,7 @@ pub(super) fn form(body: &[u8]) -> Value {
             Some(first) => *first = Value::Array(vec![first.take(), value]),
         }
     }
-    Value::Object(object)
+    Ok(Value::Object(object))
 }
 
 /// The body as one event, or the elements of its list as one each: an empty list holds none. Without a
@@ -63,7 +74,10 @@ fn entry(
         id: find(&extraction.id).map_or_else(digest, bounded),
         kind: format!("{}.{}", provider.word(), kind.as_deref().unwrap_or("event")),
         conversation: find(&extraction.conversation).map(bounded).unwrap_or_default(),
-        time_ms: None,
+        time_ms: extraction
+            .time
+            .as_ref()
+            .and_then(|EventTimeIr { at, format }| extract(at, headers, &value).and_then(|text| format.millis(&text))),
         unknown: false,
         data: value,
     }
@@ -105,6 +119,7 @@ fn tame(kind: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::TimeFormat;
     use super::*;
 
     #[test]
@@ -114,15 +129,18 @@ mod tests {
             id: Some(ExtractIr::Header("x-billing-id".into())),
             kind: Some(ExtractIr::Path(vec!["type".into()])),
             conversation: Some(ExtractIr::Path(vec!["customers".into(), "0".into(), "id".into()])),
+            time: Some(EventTimeIr { at: ExtractIr::Path(vec!["at".into()]), format: TimeFormat::UnixSeconds }),
         };
         let mut headers = HeaderMap::new();
         headers.insert("x-billing-id", "evt-1".parse().unwrap());
-        let value: Value = serde_json::from_str(r#"{"type": "invoice.paid\n", "customers": [{"id": 7}]}"#).unwrap();
+        let value: Value =
+            serde_json::from_str(r#"{"type": "invoice.paid\n", "customers": [{"id": 7}], "at": 7}"#).unwrap();
         let entry = entry(Provider::Generic, &extraction, &headers, value.clone(), Some(b"{}"));
         assert_eq!(
             (entry.id.as_str(), entry.kind.as_str(), entry.conversation.as_str()),
             ("evt-1", "generic.invoice.paid_", "7")
         );
+        assert_eq!(entry.time_ms, Some(7000));
         let bare = super::entry(Provider::Generic, &ExtractionIr::default(), &headers, value, Some(b"{}"));
         assert!(bare.id.starts_with("sha256:44136fa3"));
         assert_eq!((bare.kind.as_str(), bare.conversation.as_str()), ("generic.event", ""));
@@ -160,7 +178,9 @@ mod tests {
 
     #[test]
     fn a_form_is_an_object() {
-        assert_eq!(form(b"a=1&b=%26&a=2&a=3&c").to_string(), r#"{"a":["1","2","3"],"b":"&","c":""}"#);
+        assert_eq!(form(b"a=1&b=%26&a=2&a=3&c").unwrap().to_string(), r#"{"a":["1","2","3"],"b":"&","c":""}"#);
+        assert!(form("a&".repeat(MAX_FORM_FIELDS).as_bytes()).is_ok());
+        assert!(form("a&".repeat(MAX_FORM_FIELDS + 1).as_bytes()).is_err());
         let is = |kind: &str| is_form(&HeaderMap::from_iter([(CONTENT_TYPE, kind.parse().unwrap())]));
         assert!(is("application/x-www-form-urlencoded; charset=UTF-8") && is("Application/X-WWW-Form-Urlencoded"));
         assert!(!is("application/json") && !is("text/plain; a=application/x-www-form-urlencoded"));

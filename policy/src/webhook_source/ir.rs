@@ -98,6 +98,18 @@ pub enum TimeFormat {
     Rfc3339,
 }
 
+impl TimeFormat {
+    /// A time in milliseconds since the epoch.
+    pub(super) fn millis(self, text: &str) -> Option<i64> {
+        let digits = || text.parse::<i64>().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
+        match self {
+            Self::UnixSeconds => digits()?.checked_mul(1000),
+            Self::UnixMillis => digits(),
+            Self::Rfc3339 => text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond),
+        }
+    }
+}
+
 /// Where a signed time stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TimePlace {
@@ -206,6 +218,15 @@ pub enum ExtractIr {
     Joined(Vec<ExtractIr>),
 }
 
+/// Where the time of an event is found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventTimeIr {
+    /// Where.
+    pub at: ExtractIr,
+    /// How it is written.
+    pub format: TimeFormat,
+}
+
 /// What a source without a normaliser of its own says of its events.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExtractionIr {
@@ -217,6 +238,8 @@ pub struct ExtractionIr {
     pub kind: Option<ExtractIr>,
     /// The conversation that its order is kept in.
     pub conversation: Option<ExtractIr>,
+    /// When it happened.
+    pub time: Option<EventTimeIr>,
 }
 
 /// What becomes of an entry that no tenant claims.

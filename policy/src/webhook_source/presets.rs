@@ -7,61 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::handshake::{Handshake, Reply};
 use super::provider::Extract::{First, Header, Joined, Path};
 use super::provider::SignedPart::{Body, Form, Literal, Method, Timestamp, Url};
-use super::provider::{Preset, SignedPart, SignedTime, Splitter};
-use super::{Encoding, SecretFormat, SignatureAlgorithm, SignatureList, TimeFormat};
-
-/// Body size of providers that name none, or more than they ever send.
-const USUAL_BODY: u64 = 1024 * 1024;
-/// How far a signed time may be off: what Standard Webhooks recommends, and most others.
-const TOLERANCE_SECS: u32 = 300;
-
-/// What most do: HMAC-SHA256 of the raw body, in hexadecimal, under a secret that is text.
-const HEX: Preset = Preset {
-    page: "",
-    header: "",
-    prefix: "",
-    encoding: Encoding::Hex,
-    algorithm: SignatureAlgorithm::HmacSha256,
-    list: SignatureList::Single,
-    secret: SecretFormat::Text,
-    public_key_prefix: None,
-    signed: &[Body],
-    time: None,
-    tolerance_secs: TOLERANCE_SECS,
-    handshakes: &[],
-    splitter: Splitter::Extraction,
-    each: None,
-    id: None,
-    kind: None,
-    conversation: None,
-    max_body_size: USUAL_BODY,
-};
-/// The same in base64.
-const BASE64: Preset = Preset { encoding: Encoding::Base64, ..HEX };
-/// The secret itself in a header field.
-const TOKEN: Preset = Preset { algorithm: SignatureAlgorithm::Token, signed: &[], ..HEX };
-/// Meta's Graph webhooks, the first of which is WhatsApp.
-const META: Preset = Preset {
-    header: "x-hub-signature-256",
-    prefix: "sha256=",
-    handshakes: &[Handshake::HubToken],
-    max_body_size: 3 * 1024 * 1024,
-    ..HEX
-};
-/// Standard Webhooks 1.0.
-const STANDARD: Preset = Preset {
-    page: "https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md",
-    header: "webhook-signature",
-    prefix: "v1,",
-    list: SignatureList::Spaces,
-    secret: SecretFormat::Whsec,
-    public_key_prefix: Some("v1a,"),
-    signed: &[SignedPart::Header("webhook-id"), Literal("."), Timestamp, Literal("."), Body],
-    time: Some(SignedTime::Header("webhook-timestamp", TimeFormat::UnixSeconds)),
-    id: Some(Header("webhook-id")),
-    kind: Some(Path("type")),
-    ..BASE64
-};
+use super::provider::{BASE64, HEX, META, Preset, STANDARD, SignedPart, SignedTime, Splitter, TOKEN};
+use super::{SecretFormat, SignatureAlgorithm, SignatureList, TimeFormat};
 
 /// Declares every provider once: its name in a WebhookSource, the first part of its events' types, its preset.
 macro_rules! providers {
@@ -122,7 +69,7 @@ providers! {
         page: "https://docs.svix.com/receiving/verifying-payloads/how-manual",
         header: "svix-signature",
         signed: &[SignedPart::Header("svix-id"), Literal("."), Timestamp, Literal("."), Body],
-        time: Some(SignedTime::Header("svix-timestamp", TimeFormat::UnixSeconds)),
+        signed_time: Some(SignedTime::Header("svix-timestamp", TimeFormat::UnixSeconds)),
         id: Some(Header("svix-id")),
         ..STANDARD
     };
@@ -169,6 +116,7 @@ providers! {
         id: Some(Header("x-atlassian-webhook-identifier")),
         kind: Some(Path("webhookEvent")),
         conversation: Some(First(&[Path("issue.id"), Path("project.id")])),
+        time: Some((Path("timestamp"), TimeFormat::UnixMillis)),
         ..HEX
     };
     /// Linear.
@@ -178,6 +126,7 @@ providers! {
         id: Some(Header("linear-delivery")),
         kind: Some(Header("linear-event")),
         conversation: Some(Path("data.id")),
+        time: Some((Path("webhookTimestamp"), TimeFormat::UnixMillis)),
         ..HEX
     };
     /// Sentry integrations.
@@ -198,6 +147,7 @@ providers! {
         id: Some(Path("id")),
         kind: Some(Path("type")),
         conversation: Some(Path("pipeline.id")),
+        time: Some((Path("happened_at"), TimeFormat::Rfc3339)),
         ..HEX
     };
     /// Vercel.
@@ -208,6 +158,7 @@ providers! {
         id: Some(Path("id")),
         kind: Some(Path("type")),
         conversation: Some(First(&[Path("payload.deployment.id"), Path("payload.project.id")])),
+        time: Some((Path("createdAt"), TimeFormat::UnixMillis)),
         ..HEX
     };
     /// PagerDuty webhooks v3.
@@ -219,6 +170,7 @@ providers! {
         id: Some(Path("event.id")),
         kind: Some(Path("event.event_type")),
         conversation: Some(First(&[Path("event.data.incident.id"), Path("event.data.id")])),
+        time: Some((Path("event.occurred_at"), TimeFormat::Rfc3339)),
         ..HEX
     };
     /// Slack: events, commands and interactions.
@@ -227,7 +179,7 @@ providers! {
         header: "x-slack-signature",
         prefix: "v0=",
         signed: &[Literal("v0:"), Timestamp, Literal(":"), Body],
-        time: Some(SignedTime::Header("x-slack-request-timestamp", TimeFormat::UnixSeconds)),
+        signed_time: Some(SignedTime::Header("x-slack-request-timestamp", TimeFormat::UnixSeconds)),
         handshakes: &[Handshake::Signed { at: Path("type"), is: "url_verification", reply: Reply::Echo("challenge") }],
         id: Some(First(&[Path("event_id"), Path("trigger_id")])),
         kind: Some(First(&[Path("event.type"), Path("command"), Path("type")])),
@@ -238,6 +190,7 @@ providers! {
                 Path("event.user"),
             ]),
         ])),
+        time: Some((Path("event_time"), TimeFormat::UnixSeconds)),
         ..HEX
     };
     /// Discord: webhook events, and interactions as far as a PING. Both sign alike, and both have a type 1: of
@@ -248,7 +201,7 @@ providers! {
         algorithm: SignatureAlgorithm::Ed25519,
         secret: SecretFormat::Hex,
         signed: &[Timestamp, Body],
-        time: Some(SignedTime::Header("x-signature-timestamp", TimeFormat::UnixSeconds)),
+        signed_time: Some(SignedTime::Header("x-signature-timestamp", TimeFormat::UnixSeconds)),
         handshakes: &[
             Handshake::Signed { at: Joined(&[Path("type"), Path("event.type")]), is: "1#", reply: Reply::Json(r#"{"type":1}"#) },
             Handshake::Signed { at: Joined(&[Path("type"), Path("event.type")]), is: "0#", reply: Reply::NoContent },
@@ -271,6 +224,7 @@ providers! {
             Path("message_reaction.chat.id"), Path("my_chat_member.chat.id"), Path("chat_member.chat.id"),
             Path("chat_join_request.chat.id"), Path("callback_query.from.id"), Path("inline_query.from.id"),
         ])),
+        time: Some((First(&[Path("message.date"), Path("edited_message.edit_date"), Path("channel_post.date")]), TimeFormat::UnixSeconds)),
         ..TOKEN
     };
     /// LINE Messaging API.
@@ -281,6 +235,7 @@ providers! {
         id: Some(Path("webhookEventId")),
         kind: Some(Path("type")),
         conversation: Some(First(&[Path("source.groupId"), Path("source.roomId"), Path("source.userId")])),
+        time: Some((Path("timestamp"), TimeFormat::UnixMillis)),
         ..BASE64
     };
     /// Twitch EventSub.
@@ -289,7 +244,7 @@ providers! {
         header: "twitch-eventsub-message-signature",
         prefix: "sha256=",
         signed: &[SignedPart::Header("twitch-eventsub-message-id"), Timestamp, Body],
-        time: Some(SignedTime::Header("twitch-eventsub-message-timestamp", TimeFormat::Rfc3339)),
+        signed_time: Some(SignedTime::Header("twitch-eventsub-message-timestamp", TimeFormat::Rfc3339)),
         tolerance_secs: 600,
         handshakes: &[Handshake::Signed {
             at: Header("twitch-eventsub-message-type"),
@@ -299,6 +254,7 @@ providers! {
         id: Some(Header("twitch-eventsub-message-id")),
         kind: Some(Header("twitch-eventsub-subscription-type")),
         conversation: Some(Path("subscription.id")),
+        time: Some((Header("twitch-eventsub-message-timestamp"), TimeFormat::Rfc3339)),
         ..HEX
     };
     /// Twilio: messages, calls and their states.
@@ -310,6 +266,7 @@ providers! {
         id: Some(Header("i-twilio-idempotency-token")),
         kind: Some(First(&[Path("EventType"), Path("CallStatus"), Path("MessageStatus"), Path("SmsStatus")])),
         conversation: Some(First(&[Path("ConversationSid"), Path("CallSid"), Path("MessageSid"), Path("SmsSid")])),
+        time: Some((Path("Timestamp"), TimeFormat::Rfc3339)),
         ..BASE64
     };
     /// SendGrid event webhook.
@@ -319,11 +276,12 @@ providers! {
         algorithm: SignatureAlgorithm::EcdsaP256,
         secret: SecretFormat::P256,
         signed: &[Timestamp, Body],
-        time: Some(SignedTime::Header("x-twilio-email-event-webhook-timestamp", TimeFormat::UnixSeconds)),
+        signed_time: Some(SignedTime::Header("x-twilio-email-event-webhook-timestamp", TimeFormat::UnixSeconds)),
         each: Some(""),
         id: Some(Path("sg_event_id")),
         kind: Some(Path("event")),
         conversation: Some(First(&[Path("sg_message_id"), Path("email")])),
+        time: Some((Path("timestamp"), TimeFormat::UnixSeconds)),
         ..BASE64
     };
     /// Zoom.
@@ -332,7 +290,7 @@ providers! {
         header: "x-zm-signature",
         prefix: "v0=",
         signed: &[Literal("v0:"), Timestamp, Literal(":"), Body],
-        time: Some(SignedTime::Header("x-zm-request-timestamp", TimeFormat::UnixSeconds)),
+        signed_time: Some(SignedTime::Header("x-zm-request-timestamp", TimeFormat::UnixSeconds)),
         handshakes: &[Handshake::Signed {
             at: Path("event"),
             is: "endpoint.url_validation",
@@ -340,11 +298,12 @@ providers! {
         }],
         kind: Some(Path("event")),
         conversation: Some(Joined(&[Path("payload.account_id"), Path("payload.object.id")])),
+        time: Some((Path("event_ts"), TimeFormat::UnixMillis)),
         ..HEX
     };
     /// Intercom.
     Intercom = "intercom", Preset {
-        page: "https://developers.intercom.com/docs/references/webhooks/webhook-models",
+        page: "https://developers.intercom.com/docs/webhooks/setting-up-webhooks",
         header: "x-hub-signature",
         prefix: "sha1=",
         algorithm: SignatureAlgorithm::HmacSha1,
@@ -352,6 +311,7 @@ providers! {
         id: Some(Path("id")),
         kind: Some(Path("topic")),
         conversation: Some(Path("data.item.id")),
+        time: Some((Path("created_at"), TimeFormat::UnixSeconds)),
         ..HEX
     };
     /// Zendesk.
@@ -359,10 +319,11 @@ providers! {
         page: "https://developer.zendesk.com/documentation/webhooks/verifying/",
         header: "x-zendesk-webhook-signature",
         signed: &[Timestamp, Body],
-        time: Some(SignedTime::Header("x-zendesk-webhook-signature-timestamp", TimeFormat::Rfc3339)),
+        signed_time: Some(SignedTime::Header("x-zendesk-webhook-signature-timestamp", TimeFormat::Rfc3339)),
         id: Some(Header("x-zendesk-webhook-invocation-id")),
         kind: Some(Path("type")),
         conversation: Some(First(&[Path("detail.ticket_id"), Path("detail.id"), Path("ticket_id")])),
+        time: Some((Path("time"), TimeFormat::Rfc3339)),
         ..BASE64
     };
     /// HubSpot, signature v3. Its event ids are not unique by themselves.
@@ -370,11 +331,12 @@ providers! {
         page: "https://developers.hubspot.com/docs/apps/legacy-apps/authentication/validating-requests",
         header: "x-hubspot-signature-v3",
         signed: &[Method, Url, Body, Timestamp],
-        time: Some(SignedTime::Header("x-hubspot-request-timestamp", TimeFormat::UnixMillis)),
+        signed_time: Some(SignedTime::Header("x-hubspot-request-timestamp", TimeFormat::UnixMillis)),
         each: Some(""),
         id: Some(Joined(&[Path("portalId"), Path("subscriptionId"), Path("eventId"), Path("occurredAt")])),
         kind: Some(First(&[Path("subscriptionType"), Path("eventType")])),
         conversation: Some(Joined(&[Path("portalId"), Path("objectId")])),
+        time: Some((Path("occurredAt"), TimeFormat::UnixMillis)),
         ..BASE64
     };
     /// Typeform.
@@ -385,6 +347,7 @@ providers! {
         id: Some(Path("event_id")),
         kind: Some(Path("event_type")),
         conversation: Some(Path("form_response.form_id")),
+        time: Some((Path("form_response.submitted_at"), TimeFormat::Rfc3339)),
         ..BASE64
     };
     /// Calendly.
@@ -394,9 +357,10 @@ providers! {
         prefix: "v1=",
         list: SignatureList::Commas,
         signed: &[Timestamp, Literal("."), Body],
-        time: Some(SignedTime::Beside("t=")),
+        signed_time: Some(SignedTime::Beside("t=")),
         kind: Some(Path("event")),
         conversation: Some(First(&[Path("payload.scheduled_event.uri"), Path("payload.uri")])),
+        time: Some((Path("created_at"), TimeFormat::Rfc3339)),
         ..HEX
     };
     /// Box, webhooks v2. Name both of its keys as secrets: either may be the primary one.
@@ -404,11 +368,12 @@ providers! {
         page: "https://developer.box.com/guides/webhooks/v2/signatures-v2/",
         header: "box-signature-primary",
         signed: &[Body, Timestamp],
-        time: Some(SignedTime::Header("box-delivery-timestamp", TimeFormat::Rfc3339)),
+        signed_time: Some(SignedTime::Header("box-delivery-timestamp", TimeFormat::Rfc3339)),
         tolerance_secs: 600,
         id: Some(Path("id")),
         kind: Some(Path("trigger")),
         conversation: Some(Path("source.id")),
+        time: Some((Path("created_at"), TimeFormat::Rfc3339)),
         ..BASE64
     };
     /// Trello.
@@ -421,6 +386,7 @@ providers! {
         id: Some(Path("action.id")),
         kind: Some(Path("action.type")),
         conversation: Some(Path("model.id")),
+        time: Some((Path("action.date"), TimeFormat::Rfc3339)),
         ..BASE64
     };
     /// Okta event hooks: the value of `Authorization` that the hook was given.
@@ -430,6 +396,7 @@ providers! {
         handshakes: &[Handshake::Header { header: "x-okta-verification-challenge", member: "verification" }],
         id: Some(Path("eventId")),
         kind: Some(Path("data.events.0.eventType")),
+        time: Some((Path("eventTime"), TimeFormat::Rfc3339)),
         ..TOKEN
     };
     /// Stripe. The secret is the whole text, `whsec_` included.
@@ -439,10 +406,11 @@ providers! {
         prefix: "v1=",
         list: SignatureList::Commas,
         signed: &[Timestamp, Literal("."), Body],
-        time: Some(SignedTime::Beside("t=")),
+        signed_time: Some(SignedTime::Beside("t=")),
         id: Some(Path("id")),
         kind: Some(Path("type")),
         conversation: Some(First(&[Path("data.object.customer"), Path("data.object.id")])),
+        time: Some((Path("created"), TimeFormat::UnixSeconds)),
         ..HEX
     };
     /// Paddle Billing.
@@ -452,10 +420,11 @@ providers! {
         prefix: "h1=",
         list: SignatureList::Semicolons,
         signed: &[Timestamp, Literal(":"), Body],
-        time: Some(SignedTime::Beside("ts=")),
+        signed_time: Some(SignedTime::Beside("ts=")),
         id: Some(Path("event_id")),
         kind: Some(Path("event_type")),
         conversation: Some(First(&[Path("data.customer_id"), Path("data.id")])),
+        time: Some((Path("occurred_at"), TimeFormat::Rfc3339)),
         ..HEX
     };
     /// Square.
@@ -466,6 +435,7 @@ providers! {
         id: Some(Path("event_id")),
         kind: Some(Path("type")),
         conversation: Some(Joined(&[Path("merchant_id"), Path("data.id")])),
+        time: Some((Path("created_at"), TimeFormat::Rfc3339)),
         ..BASE64
     };
     /// Shopify. `X-Shopify-Event-Id` is shared by all topics that one action of a merchant touches, so it names
@@ -476,6 +446,7 @@ providers! {
         id: Some(Header("x-shopify-webhook-id")),
         kind: Some(Header("x-shopify-topic")),
         conversation: Some(Joined(&[Header("x-shopify-shop-domain"), Path("id")])),
+        time: Some((Header("x-shopify-triggered-at"), TimeFormat::Rfc3339)),
         ..BASE64
     };
     /// Razorpay.
@@ -488,6 +459,7 @@ providers! {
             Path("payload.payment.entity.order_id"), Path("payload.payment.entity.id"), Path("payload.order.entity.id"),
             Path("payload.subscription.entity.id"),
         ])),
+        time: Some((Path("created_at"), TimeFormat::UnixSeconds)),
         ..HEX
     };
     /// Paystack; the secret is the API's secret key.
@@ -510,6 +482,7 @@ providers! {
             Path("links.mandate"), Path("links.payment"), Path("links.subscription"), Path("links.refund"),
             Path("links.payout"), Path("links.billing_request"),
         ])),
+        time: Some((Path("created_at"), TimeFormat::Rfc3339)),
         ..HEX
     };
     /// Xero. Its validation is a list without events under a right or a wrong signature, answered 200 or 401.
@@ -524,6 +497,9 @@ providers! {
     };
 }
 
+#[cfg(test)]
+#[path = "presets_page.rs"]
+mod page;
 #[cfg(test)]
 #[path = "presets_tests.rs"]
 mod tests;

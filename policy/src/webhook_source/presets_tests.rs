@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::super::handshake::{Answer, asked, challenged};
 use super::super::key::{hex, to_hex};
-use super::super::{PartIr, UrlScheme, VerificationIr, Verifier, split};
+use super::super::{Encoding, PartIr, UrlScheme, VerificationIr, Verifier, split};
 use super::*;
 use crate::refusal::{Reason, Refusal};
 use crate::request::RequestHead;
@@ -260,7 +260,7 @@ fn a_field_that_is_missing_or_there_twice_is_refused() {
 
 #[test]
 fn a_time_that_is_old_or_still_to_come_is_refused() {
-    for sent in signed_vectors().filter(|sent| sent.preset().time.is_some()) {
+    for sent in signed_vectors().filter(|sent| sent.preset().signed_time.is_some()) {
         let tolerance = i64::from(sent.preset().tolerance_secs);
         let at = |now| Sent { now, ..sent.clone() }.verdict();
         let outside = Err(Reason::TimestampOutsideWindow);
@@ -300,6 +300,22 @@ fn what_is_sent_becomes_events_that_say_whose_they_are() {
     assert!(ids(Provider::Twilio)[0][0].starts_with("sha256:"));
     assert_eq!(ids(Provider::Twilio)[0][2], "CA1234567890ABCDE");
     assert_eq!(ids(Provider::Discord)[0][1..], ["discord.APPLICATION_AUTHORIZED", "10"]);
+}
+
+#[test]
+fn an_event_says_when_it_happened_as_its_provider_writes_it() {
+    let times = |wanted: Provider| -> Vec<Option<i64>> {
+        let own = signed_vectors().filter(|sent| sent.provider == wanted);
+        let entries = own.flat_map(|sent| {
+            split(sent.provider, &sent.preset().extraction(), &sent.headers, &sent.body).into_iter().flatten()
+        });
+        entries.map(|entry| entry.time_ms).collect()
+    };
+    assert_eq!(times(Provider::Stripe), [Some(1_533_204_620_000)]);
+    assert_eq!(times(Provider::Linear), [Some(1_676_056_940_508)]);
+    assert_eq!(times(Provider::Twitch), [Some(1_700_000_000_634)]);
+    assert_eq!(times(Provider::SendGrid), [Some(1_600_112_492_000)]);
+    assert!(times(Provider::GitLab).iter().all(Option::is_none));
 }
 
 #[test]

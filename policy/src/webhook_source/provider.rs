@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::handshake::Handshake;
 use super::{
-    Encoding, ExtractIr, ExtractionIr, PartIr, RecipeIr, SecretFormat, SignatureAlgorithm, SignatureList, TimeFormat,
-    TimePlace, TimestampIr,
+    Encoding, EventTimeIr, ExtractIr, ExtractionIr, PartIr, RecipeIr, SecretFormat, SignatureAlgorithm, SignatureList,
+    TimeFormat, TimePlace, TimestampIr,
 };
 
 /// A piece of what is signed; [`PartIr`] says what each means.
@@ -82,7 +82,7 @@ pub struct Preset {
     /// What is signed, joined. Nothing where the header carries the secret itself.
     pub signed: &'static [SignedPart],
     /// The time in it.
-    pub time: Option<SignedTime>,
+    pub signed_time: Option<SignedTime>,
     /// How far it may be off, in seconds.
     pub tolerance_secs: u32,
     /// How the provider asks before it sends.
@@ -98,9 +98,72 @@ pub struct Preset {
     pub kind: Option<Extract>,
     /// The conversation that its order is kept in; one for the whole source where there is none.
     pub conversation: Option<Extract>,
+    /// When it happened.
+    pub time: Option<(Extract, TimeFormat)>,
     /// The body size that a tenant's ceiling must allow, and that is taken when the source names none.
     pub max_body_size: u64,
 }
+
+/// Body size of providers that name none, or more than they ever send.
+const USUAL_BODY: u64 = 1024 * 1024;
+/// How far a signed time may be off: what Standard Webhooks recommends, and most others.
+const TOLERANCE_SECS: u32 = 300;
+
+/// What most do: HMAC-SHA256 of the raw body, in hexadecimal, under a secret that is text.
+pub(super) const HEX: Preset = Preset {
+    page: "",
+    header: "",
+    prefix: "",
+    encoding: Encoding::Hex,
+    algorithm: SignatureAlgorithm::HmacSha256,
+    list: SignatureList::Single,
+    secret: SecretFormat::Text,
+    public_key_prefix: None,
+    signed: &[SignedPart::Body],
+    signed_time: None,
+    tolerance_secs: TOLERANCE_SECS,
+    handshakes: &[],
+    splitter: Splitter::Extraction,
+    each: None,
+    id: None,
+    kind: None,
+    conversation: None,
+    time: None,
+    max_body_size: USUAL_BODY,
+};
+/// The same in base64.
+pub(super) const BASE64: Preset = Preset { encoding: Encoding::Base64, ..HEX };
+/// The secret itself in a header field.
+pub(super) const TOKEN: Preset = Preset { algorithm: SignatureAlgorithm::Token, signed: &[], ..HEX };
+/// Meta's Graph webhooks, the first of which is WhatsApp.
+pub(super) const META: Preset = Preset {
+    header: "x-hub-signature-256",
+    prefix: "sha256=",
+    handshakes: &[Handshake::HubToken],
+    max_body_size: 3 * 1024 * 1024,
+    ..HEX
+};
+/// Standard Webhooks 1.0.
+pub(super) const STANDARD: Preset = Preset {
+    page: "https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md",
+    header: "webhook-signature",
+    prefix: "v1,",
+    list: SignatureList::Spaces,
+    secret: SecretFormat::Whsec,
+    public_key_prefix: Some("v1a,"),
+    signed: &[
+        SignedPart::Header("webhook-id"),
+        SignedPart::Literal("."),
+        SignedPart::Timestamp,
+        SignedPart::Literal("."),
+        SignedPart::Body,
+    ],
+    signed_time: Some(SignedTime::Header("webhook-timestamp", TimeFormat::UnixSeconds)),
+    id: Some(Extract::Header("webhook-id")),
+    kind: Some(Extract::Path("type")),
+    time: Some((Extract::Path("timestamp"), TimeFormat::Rfc3339)),
+    ..BASE64
+};
 
 impl From<SignedPart> for PartIr {
     fn from(part: SignedPart) -> Self {
@@ -153,7 +216,7 @@ impl Preset {
             secret: self.secret,
             public_key_prefix: self.public_key_prefix.map(Arc::from),
             signed: self.signed.iter().copied().map(PartIr::from).collect(),
-            timestamp: self.time.map(time),
+            timestamp: self.signed_time.map(time),
         }
     }
 
@@ -165,6 +228,7 @@ impl Preset {
             id: self.id.map(ExtractIr::from),
             kind: self.kind.map(ExtractIr::from),
             conversation: self.conversation.map(ExtractIr::from),
+            time: self.time.map(|(at, format)| EventTimeIr { at: at.into(), format }),
         }
     }
 
@@ -172,6 +236,12 @@ impl Preset {
     #[must_use]
     pub fn has_verify_token(&self) -> bool {
         self.handshakes.contains(&Handshake::HubToken)
+    }
+
+    /// Whether its events say when they happened.
+    #[must_use]
+    pub fn tells_time(&self) -> bool {
+        self.splitter != Splitter::Extraction || self.time.is_some()
     }
 
     /// Whether the URL is part of what is signed.

@@ -45,7 +45,7 @@ impl Preset {
     /// [`SignError`]
     pub fn sign(&self, secret: &Secret, sending: Sending<'_>) -> Result<Vec<(&'static str, String)>, SignError> {
         let key = Key::new(secret, &self.recipe(), 0)?;
-        let time = self.time.map(|time| match time {
+        let time = self.signed_time.map(|time| match time {
             SignedTime::Header(_, format) => written(format, sending.now_secs),
             SignedTime::Beside(_) => sending.now_secs.to_string(),
         });
@@ -84,7 +84,7 @@ impl Preset {
             fields.push((header, id.to_owned()));
         }
         let mut beside = String::new();
-        match (self.time, time) {
+        match (self.signed_time, time) {
             (Some(SignedTime::Header(header, _)), Some(time)) => fields.push((header, time)),
             (Some(SignedTime::Beside(before)), Some(time)) => beside = format!("{before}{time}{separator}"),
             (_, _) => {}

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName};
 use ring::digest::{SHA256, digest};
 use subtle::ConstantTimeEq;
 
-use super::generic::is_form;
+use super::generic::{MAX_FORM_FIELDS, is_form};
 use super::key::{Key, hex, to_hex};
 use super::{Encoding, PartIr, SignatureList, TimeFormat, TimePlace, TimestampIr, UrlScheme, VerificationIr};
 use crate::refusal::{Reason, Refusal};
@@ -281,7 +281,10 @@ fn url(head: &RequestHead<'_>, scheme: UrlScheme) -> String {
 /// The fields of a form, sorted and each once; for any other body, the proof that the signed URL names it.
 fn form(head: &RequestHead<'_>, digest_field: &str, body: &[u8]) -> Result<String, Refusal> {
     if is_form(head.headers) {
-        let mut fields: Vec<_> = form_urlencoded::parse(body).collect();
+        let mut fields: Vec<_> = form_urlencoded::parse(body).take(MAX_FORM_FIELDS + 1).collect();
+        if fields.len() > MAX_FORM_FIELDS {
+            return Err(invalid(format!("the form has more than {MAX_FORM_FIELDS} fields")));
+        }
         fields.sort();
         fields.dedup();
         return Ok(fields.into_iter().fold(String::new(), |text, (name, value)| text + &name + &value));
@@ -299,12 +302,7 @@ fn form(head: &RequestHead<'_>, digest_field: &str, body: &[u8]) -> Result<Strin
 /// Two-sided: a time in the future is as wrong as an old one, or a recorded request could be kept for later.
 fn in_window(text: &str, format: TimeFormat, tolerance_secs: i64, now_secs: i64) -> Result<(), Refusal> {
     let outside = |detail: String| Refusal::new(Reason::TimestampOutsideWindow, detail);
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let seconds = match format {
-        TimeFormat::UnixSeconds => text.parse::<i64>().ok().filter(|_| digits),
-        TimeFormat::UnixMillis => text.parse::<i64>().ok().filter(|_| digits).map(|millis| millis / 1000),
-        TimeFormat::Rfc3339 => text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second),
-    };
+    let seconds = format.millis(text).map(|millis| millis.div_euclid(1000));
     let seconds = seconds.ok_or_else(|| outside("the signed time cannot be read".to_owned()))?;
     if seconds.abs_diff(now_secs) > tolerance_secs.unsigned_abs() {
         let detail = format!(

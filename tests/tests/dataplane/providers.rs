@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use ring::hmac;
 use ring::signature::{Ed25519KeyPair, KeyPair};
+use serde_json::Value;
 use tests::client::{Answer, get, post, request};
 use tests::gateway::Gateway;
 use tests::manifests::{secret, service, tenant};
@@ -25,6 +26,10 @@ fn now() -> String {
 
 /// A gateway with one source of a provider; `verification` is what else its block says.
 fn start(provider: &str, secret_text: &str, verification: &str) -> (Gateway, Upstream) {
+    start_with(provider, secret_text, verification, &[])
+}
+
+fn start_with(provider: &str, secret_text: &str, verification: &str, arguments: &[&str]) -> (Gateway, Upstream) {
     let receiver = Upstream::echo().unwrap();
     let source = format!(
         "---
@@ -44,7 +49,7 @@ spec:
         secret("acme", "hook", "secret", secret_text),
         source,
     ];
-    (Gateway::start(&manifests.concat()).unwrap(), receiver)
+    (Gateway::start_with(&manifests.concat(), arguments).unwrap(), receiver)
 }
 
 fn send(gateway: &Gateway, target: &str, body: &str, fields: &[(&str, &str)]) -> Answer {
@@ -54,8 +59,8 @@ fn send(gateway: &Gateway, target: &str, body: &str, fields: &[(&str, &str)]) ->
 
 /// What the one event that was delivered says of itself.
 fn told(receiver: &Upstream) -> [String; 3] {
-    let event = receiver.wait_for(1)[0].json();
-    ["id", "type", "subject"].map(|name| event[name].as_str().unwrap_or_default().to_owned())
+    let event = receiver.wait_for(1).first().map(tests::upstream::Received::json).unwrap_or_default();
+    ["id", "type", "subject"].map(|name| event.get(name).and_then(Value::as_str).unwrap_or_default().to_owned())
 }
 
 #[test]
@@ -147,6 +152,9 @@ fn the_url_that_is_signed_is_the_one_that_the_sender_knows() {
     assert_eq!(told(&receiver), ["e1", "square.payment.updated", "M#P"]);
     let (gateway, _receiver) = start("Square", SECRET, ", urlScheme: Http");
     assert_eq!((square(&gateway, &http, &[]), square(&gateway, &https, &[])), (200, 401));
+    let (gateway, _receiver) = start_with("Square", SECRET, "", &["--trusted-hops", "1"]);
+    let proxied = |scheme, url| square(&gateway, url, &[("x-forwarded-proto", scheme)]);
+    assert_eq!((proxied("http", &http), proxied("https", &https), proxied("http", &https)), (200, 200, 401));
 }
 
 #[test]
