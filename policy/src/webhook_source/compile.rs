@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use super::recipe::recipe;
 use super::{
-    DeliveryIr, DeliverySpec, DestinationIr, DestinationSpec, EntranceIr, EntranceSpec, ExtractIr, ExtractSpec,
-    ExtractionIr, ExtractionSpec, Preset, Provider, SourceAddressesSpec, Unclaimed, VerificationIr, VerificationSpec,
-    WebhookSourceIr, WebhookSourceSpec,
+    DeliveryIr, DeliverySpec, DestinationIr, DestinationSpec, EntranceIr, EntranceSpec, EventTimeIr, EventTimeSpec,
+    ExtractIr, ExtractSpec, ExtractionIr, ExtractionSpec, Preset, Provider, SourceAddressesSpec, Unclaimed,
+    VerificationIr, VerificationSpec, WebhookSourceIr, WebhookSourceSpec,
 };
 use crate::attach::{Attached, Origin};
 use crate::ip_allow::{self, IpAllowIr, IpAllowSpec};
@@ -145,7 +145,8 @@ fn shape(spec: &WebhookSourceSpec, broken: &[Arc<str>], problems: &mut Problems<
         let help = "write mode: Audit in verification or sourceAddresses, which can decide and let through";
         problems.at("mode").invalid("means nothing for a source as a whole", help);
     }
-    if spec.replay.is_some() && !spec.provider.preset().is_some_and(Preset::tells_time) {
+    let own_time = spec.event.as_ref().is_some_and(|event| event.time.is_some());
+    if spec.replay.is_some() && !spec.provider.preset().map_or(own_time, Preset::tells_time) {
         let help = "leave it out: a repeat is known by its id, and a signed time has a window of its own";
         problems.at("replay").invalid("would refuse every event: this provider's events carry no time", help);
     }
@@ -181,10 +182,11 @@ fn verification(
         let help = "leave it out: what the provider asks instead is answered by itself";
         problems.at("handshake").invalid("is nothing that this provider does with a token", help);
     }
-    if url_scheme.is_some() && !provider.preset().is_some_and(Preset::signs_url) {
+    let recipe = recipe?;
+    if url_scheme.is_some() && !recipe.signs_url() {
         problems.at("urlScheme").invalid("has no effect: this provider does not sign the URL", "leave it out");
     }
-    let ir = VerificationIr { recipe: recipe?, secrets, handshake: token, url_scheme: *url_scheme };
+    let ir = VerificationIr { recipe, secrets, handshake: token, url_scheme: *url_scheme };
     if problems.errors() == before
         && let Err(error) = super::Verifier::new(&ir)
     {
@@ -314,29 +316,42 @@ fn extraction(spec: &ExtractionSpec, mut problems: Problems<'_>) -> ExtractionIr
     let mut one = |extract: &Option<ExtractSpec>, field: &str| {
         extract.as_ref().and_then(|extract| extract_ir(extract, problems.at(field)))
     };
-    let ExtractionSpec { id, kind, conversation } = spec;
+    let ExtractionSpec { each, id, kind, conversation, time } = spec;
     let (id, kind, conversation) = (one(id, "id"), one(kind, "type"), one(conversation, "conversation"));
-    ExtractionIr { each: None, id, kind, conversation, time: None }
+    let each = each
+        .as_deref()
+        .and_then(|path| if path == "$" { Some(Vec::new()) } else { path_ir(path, problems.at("each")) });
+    if each.is_some() && matches!(id, Some(ExtractIr::Header(_))) {
+        let help = "name a path in the element, or leave it out";
+        problems
+            .at("id")
+            .invalid("is one header for all events of the list, so all but one would count as repeats", help);
+    }
+    let time = time.as_ref().and_then(|EventTimeSpec { at, format }| {
+        let mut problems = problems.at("time");
+        Some(EventTimeIr { at: extract_ir(at, problems.at("at"))?, format: *format })
+    });
+    ExtractionIr { each, id, kind, conversation, time }
 }
 
 fn extract_ir(spec: &ExtractSpec, mut problems: Problems<'_>) -> Option<ExtractIr> {
     match (&spec.header, &spec.path) {
         (Some(header), None) => Some(ExtractIr::Header(header.to_ascii_lowercase().into())),
-        (None, Some(path)) => {
-            let steps = steps(path);
-            if steps.is_none() {
-                problems.at("path").invalid(
-                    format!("{path:?} cannot be read"),
-                    "write names and indexes: $.customer.id, $.items[0].id",
-                );
-            }
-            steps.map(ExtractIr::Path)
-        }
+        (None, Some(path)) => path_ir(path, problems.at("path")).map(ExtractIr::Path),
         (_, _) => {
             problems.invalid("must name either a header or a path", "name one of them");
             None
         }
     }
+}
+
+fn path_ir(path: &str, mut problems: Problems<'_>) -> Option<Vec<Arc<str>>> {
+    let steps = steps(path);
+    if steps.is_none() {
+        let help = "write names and indexes: $.customer.id, $.items[0].id";
+        problems.invalid(format!("{path:?} cannot be read"), help);
+    }
+    steps
 }
 
 /// `$.a.b[0]` as its steps.

@@ -55,6 +55,7 @@ pub enum SecretFormat {
 
 /// How several signatures stand in one header field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 pub enum SignatureList {
     /// There is one.
     Single,
@@ -168,6 +169,12 @@ impl RecipeIr {
             }
         });
         std::iter::once(&*self.header).chain(time).chain(signed)
+    }
+
+    /// Whether the URL is part of what is signed.
+    #[must_use]
+    pub fn signs_url(&self) -> bool {
+        self.signed.contains(&PartIr::Url)
     }
 }
 

@@ -1,6 +1,8 @@
 //! The providers that are known: one entry each, and nothing about them anywhere else.
 //!
-//! A new one costs an entry here and a vector in `vectors/signatures.json`; `presets_tests` walks both.
+//! A new one costs an entry here and a vector in `vectors/signatures.json`; `presets_tests` walks both. The page's
+//! table and the CRD are written from it: `POSTERN_GOLDEN=write cargo test -p policy --features crd the_page_says`
+//! and `postern crds --out crds`.
 
 use serde::{Deserialize, Serialize};
 

@@ -243,10 +243,4 @@ impl Preset {
     pub fn tells_time(&self) -> bool {
         self.splitter != Splitter::Extraction || self.time.is_some()
     }
-
-    /// Whether the URL is part of what is signed.
-    #[must_use]
-    pub fn signs_url(&self) -> bool {
-        self.signed.contains(&SignedPart::Url)
-    }
 }

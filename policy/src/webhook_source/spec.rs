@@ -4,7 +4,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Encoding, Provider, SignatureAlgorithm, TimeFormat, Unclaimed, UrlScheme};
+use super::{Encoding, Provider, SignatureAlgorithm, SignatureList, TimeFormat, Unclaimed, UrlScheme};
 use crate::ip_allow::CountriesSpec;
 use crate::mode::Mode;
 use crate::reference::{BackendRef, ConfigMapKeyRef, SecretKeyRef};
@@ -28,7 +28,7 @@ pub struct EntranceSpec {
 /// A piece of what is signed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-kubernetes-validations" = [{"rule": "[has(self.header), has(self.literal), has(self.body)].filter(x, x).size() == 1", "message": "each part is a header, a literal or the body"}]))]
+#[schemars(extend("x-kubernetes-validations" = [{"rule": "[has(self.header), has(self.literal), has(self.request), has(self.body)].filter(x, x).size() == 1", "message": "each part is a header, a literal, a part of the request or the body"}]))]
 pub struct SignedPartSpec {
     /// A header field's value.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -38,9 +38,23 @@ pub struct SignedPartSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub literal: Option<String>,
+    /// Something else of the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<SignedRequest>,
     /// The body.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<SignedBody>,
+}
+
+/// What of a request is signed besides header fields and the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SignedRequest {
+    /// Its method.
+    Method,
+    /// Its URL as the sender knows it: scheme, host without port, path and query.
+    Url,
+    /// The timestamp, wherever it stands.
+    Timestamp,
 }
 
 /// Which body is signed.
@@ -48,6 +62,10 @@ pub struct SignedPartSpec {
 pub enum SignedBody {
     /// The bytes as they came.
     Raw,
+}
+
+fn single() -> SignatureList {
+    SignatureList::Single
 }
 
 fn hmac_sha256() -> SignatureAlgorithm {
@@ -70,15 +88,24 @@ pub struct SignatureSpec {
     /// How it is made.
     #[serde(default = "hmac_sha256")]
     pub algorithm: SignatureAlgorithm,
+    /// How several stand together, or one beside other things: one that begins with the prefix is enough.
+    #[serde(default = "single")]
+    pub list: SignatureList,
 }
 
 /// The time that is signed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [{"rule": "has(self.header) != has(self.beside)", "message": "name either a header or what stands before the time beside the signature"}]))]
 pub struct TimestampSpec {
     /// Its header field; must be one of the signed parts.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
-    pub header: String,
+    pub header: Option<String>,
+    /// What stands before it in the signature's own header field: `t=`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32))]
+    pub beside: Option<String>,
     /// How it is written.
     pub format: TimeFormat,
     /// How far it may be off, to either side; 5m when left out.
@@ -198,10 +225,24 @@ pub struct ExtractSpec {
     pub path: Option<String>,
 }
 
+/// Where the time of an event is found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EventTimeSpec {
+    /// Where.
+    pub at: ExtractSpec,
+    /// How it is written.
+    pub format: TimeFormat,
+}
+
 /// What a generic source says of its events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExtractionSpec {
+    /// A list in the body whose elements are events, `$` for the body itself; the body is one event when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256), regex(pattern = "^\\$"))]
+    pub each: Option<String>,
     /// The event's id; the digest of the body when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<ExtractSpec>,
@@ -211,6 +252,9 @@ pub struct ExtractionSpec {
     /// The conversation that its order is kept in; one for the whole source when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conversation: Option<ExtractSpec>,
+    /// When it happened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<EventTimeSpec>,
 }
 
 /// A JSON Schema that events must fit.

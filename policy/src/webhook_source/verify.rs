@@ -15,7 +15,7 @@ use super::{Encoding, PartIr, SignatureList, TimeFormat, TimePlace, TimestampIr,
 use crate::refusal::{Reason, Refusal};
 use crate::request::RequestHead;
 
-/// Signatures that are looked at in one request, a key.
+/// Signatures of one request that each key is held against.
 const MAX_SIGNATURES: usize = 8;
 
 /// Why a recipe cannot be used.
