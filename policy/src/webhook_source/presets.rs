@@ -226,7 +226,6 @@ providers! {
             Path("message_reaction.chat.id"), Path("my_chat_member.chat.id"), Path("chat_member.chat.id"),
             Path("chat_join_request.chat.id"), Path("callback_query.from.id"), Path("inline_query.from.id"),
         ])),
-        time: Some((First(&[Path("message.date"), Path("edited_message.edit_date"), Path("channel_post.date")]), TimeFormat::UnixSeconds)),
         ..TOKEN
     };
     /// LINE Messaging API.
@@ -268,7 +267,6 @@ providers! {
         id: Some(Header("i-twilio-idempotency-token")),
         kind: Some(First(&[Path("EventType"), Path("CallStatus"), Path("MessageStatus"), Path("SmsStatus")])),
         conversation: Some(First(&[Path("ConversationSid"), Path("CallSid"), Path("MessageSid"), Path("SmsSid")])),
-        time: Some((Path("Timestamp"), TimeFormat::Rfc3339)),
         ..BASE64
     };
     /// SendGrid event webhook.

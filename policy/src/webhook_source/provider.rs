@@ -98,7 +98,7 @@ pub struct Preset {
     pub kind: Option<Extract>,
     /// The conversation that its order is kept in; one for the whole source where there is none.
     pub conversation: Option<Extract>,
-    /// When it happened.
+    /// When it happened; only where every event says so, since a replay window refuses what does not.
     pub time: Option<(Extract, TimeFormat)>,
     /// The body size that a tenant's ceiling must allow, and that is taken when the source names none.
     pub max_body_size: u64,
