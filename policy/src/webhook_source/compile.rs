@@ -3,13 +3,14 @@
 //! What cannot be compiled of verification or addresses makes the source refuse every request; what cannot be
 //! compiled of the rest keeps its last good.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::recipe::recipe;
 use super::{
     DeliveryIr, DeliverySpec, DestinationIr, DestinationSpec, EntranceIr, EntranceSpec, ExtractIr, ExtractSpec,
-    ExtractionIr, ExtractionSpec, Provider, SourceAddressesSpec, Unclaimed, VerificationIr, VerificationSpec,
-    WebhookSourceIr, WebhookSourceSpec,
+    ExtractionIr, ExtractionSpec, Provider, SanitiseIr, SanitiseSpec, SourceAddressesSpec, Unclaimed, VerificationIr,
+    VerificationSpec, WebhookSourceIr, WebhookSourceSpec,
 };
 use crate::attach::{Attached, Origin};
 use crate::ip_allow::{self, IpAllowIr, IpAllowSpec};
@@ -17,7 +18,7 @@ use crate::mode::Mode;
 use crate::names::{Hostname, Kind, ObjectRef, TenantName};
 use crate::problem::Problems;
 use crate::refs::{Refs, resolved};
-use crate::units::DurationText;
+use crate::units::{DurationText, SizeText};
 use crate::upstream::{self, UpstreamKey};
 
 /// What a WebhookSource is compiled in.
@@ -38,6 +39,10 @@ const DAY_MS: u64 = 86_400_000;
 const MAX_TIMEOUT_MS: u64 = 60_000;
 /// Body size of a generic source that names none.
 const DEFAULT_BODY: u64 = 1024 * 1024;
+/// Longest texts that may be asked for. The shortest leaves every name of ours whole.
+const STRING_LENGTHS: RangeInclusive<u64> = 256..=8 * 1024 * 1024;
+/// Depths that may be asked for. The least leaves every event of ours whole.
+const DEPTHS: RangeInclusive<u32> = 16..=128;
 const SECURITY: [&str; 2] = ["verification", "sourceAddresses"];
 
 /// A source, or `None` when its last good has to stay.
@@ -79,6 +84,7 @@ pub fn compile(
         shared_with: shared_with(spec, problems.at("sharedWith")),
         unclaimed: spec.unclaimed.unwrap_or(Unclaimed::DeadLetter),
         extraction: spec.event.as_ref().map(|event| extraction(event, problems.at("event"))).unwrap_or_default(),
+        sanitise: sanitise(spec.sanitise.as_ref(), problems.at("sanitise")),
         destination: destination.flatten(),
         delivery,
         wait_for_gap_ms: spec.ordering.as_ref().and_then(|order| order.wait_for_gap.as_ref()).map_or(5_000, |gap| {
@@ -276,7 +282,7 @@ fn delivery(spec: Option<&DeliverySpec>, refs: &dyn Refs, mut problems: Problems
 
 fn body_size(spec: &WebhookSourceSpec, ceiling: u64, problems: &mut Problems<'_>) -> u64 {
     let needed = spec.provider.preset().map(|preset| preset.max_body_size);
-    let wanted = spec.max_body_size.as_ref().map(crate::units::SizeText::bytes);
+    let wanted = spec.max_body_size.as_ref().map(SizeText::bytes);
     if let Some(needed) = needed.filter(|needed| spec.entrance.is_some() && ceiling < *needed) {
         let help = format!("raise ceilings.maxBodySize of the Tenant to {needed} or more");
         problems
@@ -305,6 +311,24 @@ fn extraction(spec: &ExtractionSpec, mut problems: Problems<'_>) -> ExtractionIr
     };
     let ExtractionSpec { id, kind, conversation } = spec;
     ExtractionIr { id: one(id, "id"), kind: one(kind, "type"), conversation: one(conversation, "conversation") }
+}
+
+fn sanitise(spec: Option<&SanitiseSpec>, mut problems: Problems<'_>) -> SanitiseIr {
+    let default = SanitiseIr::default();
+    let Some(SanitiseSpec { control_characters, max_string_length, max_depth }) = spec else { return default };
+    let length = max_string_length.as_ref().map_or(default.max_string_length, SizeText::bytes);
+    if !STRING_LENGTHS.contains(&length) {
+        problems.at("maxStringLength").invalid(format!("{length} bytes is out of range"), "write 256 to 8Mi");
+    }
+    let depth = max_depth.unwrap_or(default.max_depth);
+    if !DEPTHS.contains(&depth) {
+        problems.at("maxDepth").invalid(format!("{depth} is out of range"), "write 16 to 128");
+    }
+    SanitiseIr {
+        control_characters: control_characters.unwrap_or(default.control_characters),
+        max_string_length: length,
+        max_depth: depth,
+    }
 }
 
 fn extract_ir(spec: &ExtractSpec, mut problems: Problems<'_>) -> Option<ExtractIr> {

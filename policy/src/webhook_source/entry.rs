@@ -5,12 +5,12 @@ use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
 use super::provider::Provider;
-use super::{ExtractionIr, generic, genesys, whatsapp};
+use super::{ExtractionIr, bounds, generic, genesys, whatsapp};
 use crate::refusal::{Reason, Refusal};
 
 /// Events that one request may hold: Meta sends up to 1,000 changes in one.
 pub const MAX_ENTRIES: usize = 5_000;
-/// Bytes of an id, a type or a conversation; a longer one is replaced by its digest.
+/// Bytes of an id or a conversation; a longer one is replaced by its digest.
 const MAX_NAME_BYTES: usize = 512;
 
 /// What in an entry names its tenant.
@@ -41,23 +41,32 @@ pub struct Entry {
     pub data: Value,
     /// Of a kind that is not known: delivered as it came.
     pub unknown: bool,
+    /// U+FFFD stands in its request for an escape that names no character.
+    pub mended: bool,
+}
+
+impl Entry {
+    /// An event of which only the owner is known.
+    pub(super) fn of(identifiers: EntryIdentifiers) -> Self {
+        let (id, kind, conversation) = (String::new(), String::new(), String::new());
+        Self { identifiers, id, kind, conversation, time_ms: None, data: Value::Null, unknown: false, mended: false }
+    }
 }
 
 /// Falls a verified request into its events, in their order. What is not understood is an event too, of an
 /// unknown kind: nothing is dropped.
 ///
 /// # Errors
-/// [`Reason::PayloadInvalid`] when the body is not JSON, [`Reason::BodyTooLarge`] past [`MAX_ENTRIES`].
+/// [`Reason::PayloadInvalid`] when the body is not JSON or too deep, [`Reason::BodyTooLarge`] past [`MAX_ENTRIES`]
+/// or with more objects and lists than a request has any use for.
 pub fn split(
     provider: Provider,
     extraction: &ExtractionIr,
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Vec<Entry>, Refusal> {
-    // The parser stops at a depth of 128, so that no nesting can take the stack.
-    let value: Value = serde_json::from_slice(body)
-        .map_err(|error| Refusal::new(Reason::PayloadInvalid, format!("the body is not JSON: {}", place(&error))))?;
-    let entries = match provider {
+    let (value, mended) = parse(body)?;
+    let mut entries = match provider {
         Provider::WhatsApp => whatsapp::split(value),
         Provider::GenesysOpenMessaging => vec![genesys::entry(value)],
         Provider::StandardWebhooks => {
@@ -69,7 +78,19 @@ pub fn split(
     if entries.len() > MAX_ENTRIES {
         return Err(Refusal::new(Reason::BodyTooLarge, format!("the request holds more than {MAX_ENTRIES} events")));
     }
+    entries.iter_mut().for_each(|entry| entry.mended = mended);
     Ok(entries)
+}
+
+/// The body as a tree, and whether it had to be mended: a text that was cut inside an emoji is no reason to refuse
+/// all that came with it.
+fn parse(body: &[u8]) -> Result<(Value, bool), Refusal> {
+    bounds::check(body)?;
+    serde_json::from_slice(body).map(|value| (value, false)).or_else(|error| {
+        let mended = bounds::mended(body).and_then(|mended| serde_json::from_slice(&mended).ok());
+        let refusal = || Refusal::new(Reason::PayloadInvalid, format!("the body is not JSON: {}", place(&error)));
+        mended.map(|value| (value, true)).ok_or_else(refusal)
+    })
 }
 
 /// Where the parser stopped; never a piece of the body.
@@ -84,9 +105,10 @@ pub fn joined(parts: &[&str]) -> String {
     bounded(escaped.join("#"))
 }
 
-/// The text itself, or its digest when it is too long to be a name.
+/// The text itself, or its digest when it is no name: too long, or with control characters.
 pub(super) fn bounded(text: String) -> String {
-    if text.len() <= MAX_NAME_BYTES { text } else { fingerprint(text.as_bytes()) }
+    let is_name = text.len() <= MAX_NAME_BYTES && !text.contains(char::is_control);
+    if is_name { text } else { fingerprint(text.as_bytes()) }
 }
 
 /// SHA-256 in hexadecimal, marked as such.
@@ -161,5 +183,25 @@ mod tests {
         let body = "[".repeat(100_000);
         let refused = split(Provider::WhatsApp, &ExtractionIr::default(), &HeaderMap::new(), body.as_bytes());
         assert_eq!(refused.map_err(|refusal| refusal.reason), Err(Reason::PayloadInvalid));
+    }
+
+    #[test]
+    fn half_an_emoji_does_not_refuse_the_batch() {
+        let split = |body: &[u8]| split(Provider::Generic, &ExtractionIr::default(), &HeaderMap::new(), body);
+        let entries = split(br#"{"text": "cut \\ud83d", "whole": "\ud83d\ude00"}"#).unwrap();
+        assert!(!entries[0].mended);
+        let entries = split(br#"{"text": "cut \ud83d", "whole": "\ud83d\ude00"}"#).unwrap();
+        assert_eq!((entries[0].data["text"].as_str(), entries[0].mended), (Some("cut \u{fffd}"), true));
+        assert_eq!(entries[0].data["whole"], "\u{1f600}");
+        assert!(split(br#"{"text": "\x"}"#).is_err());
+    }
+
+    #[test]
+    fn an_id_that_is_no_name_is_replaced_by_its_digest() {
+        assert_eq!(joined(&["wamid.1"]), "wamid.1");
+        for id in ["a\nb", "a\u{0}", "\u{9b}1m", &"x".repeat(600)] {
+            assert!(joined(&[id]).starts_with("sha256:"), "{id:?}");
+        }
+        assert_ne!(joined(&["a\nb"]), joined(&["a\tb"]));
     }
 }

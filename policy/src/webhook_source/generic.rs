@@ -27,13 +27,11 @@ pub(super) fn entry(
     let find = |wanted: &Option<ExtractIr>| wanted.as_ref().and_then(|wanted| extract(wanted, headers, &value));
     let kind = find(&extraction.kind).map(|kind| tame(&kind));
     Entry {
-        identifiers: EntryIdentifiers::default(),
         id: find(&extraction.id).map_or_else(|| fingerprint(body), bounded),
         kind: format!("{}.{}", provider.word(), kind.as_deref().unwrap_or("event")),
         conversation: find(&extraction.conversation).map(bounded).unwrap_or_default(),
-        time_ms: None,
-        unknown: false,
         data: value,
+        ..Entry::of(EntryIdentifiers::default())
     }
 }
 

@@ -6,6 +6,7 @@
 //!   `handshake_refused`; 400 `payload_invalid`; per entry `unclaimed` and `tenant_mismatch`.
 //! - When it cannot decide: a secret that is missing or malformed refuses, 503 `policy_broken`.
 
+mod bounds;
 #[cfg(feature = "crd")]
 mod compile;
 pub mod entry;
@@ -17,6 +18,8 @@ mod owners;
 mod provider;
 #[cfg(feature = "crd")]
 mod recipe;
+mod sanitise;
+mod shape;
 mod sign;
 #[cfg(feature = "crd")]
 mod spec;
@@ -29,6 +32,10 @@ pub use entry::{Entry, EntryIdentifiers, split};
 pub use ir::*;
 pub use owners::Owners;
 pub use provider::{Preset, Provider};
+pub use sanitise::sanitise;
 #[cfg(feature = "crd")]
 pub use spec::*;
 pub use verify::{RecipeError, Verifier};
+
+#[cfg(test)]
+mod events_tests;
