@@ -41,8 +41,8 @@ const MAX_TIMEOUT_MS: u64 = 60_000;
 const DEFAULT_BODY: u64 = 1024 * 1024;
 /// Longest texts that may be asked for. The shortest leaves every name of ours whole.
 const STRING_LENGTHS: RangeInclusive<u64> = 256..=8 * 1024 * 1024;
-/// Depths that may be asked for. The least leaves every event of ours whole.
-const DEPTHS: RangeInclusive<u32> = 16..=128;
+/// Depths that may be asked for. The least leaves every event of ours whole; no body goes deeper than the most.
+const DEPTHS: RangeInclusive<u32> = 16..=100;
 const SECURITY: [&str; 2] = ["verification", "sourceAddresses"];
 
 /// A source, or `None` when its last good has to stay.
@@ -322,7 +322,7 @@ fn sanitise(spec: Option<&SanitiseSpec>, mut problems: Problems<'_>) -> Sanitise
     }
     let depth = max_depth.unwrap_or(default.max_depth);
     if !DEPTHS.contains(&depth) {
-        problems.at("maxDepth").invalid(format!("{depth} is out of range"), "write 16 to 128");
+        problems.at("maxDepth").invalid(format!("{depth} is out of range"), "write 16 to 100");
     }
     SanitiseIr {
         control_characters: control_characters.unwrap_or(default.control_characters),

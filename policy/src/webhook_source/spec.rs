@@ -219,9 +219,9 @@ pub struct SanitiseSpec {
     /// The longest text, in bytes of UTF-8, 256 to 8Mi; 64Ki when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_string_length: Option<SizeText>,
-    /// Objects and lists inside each other; a deeper one becomes null. 32 when left out.
+    /// Objects and lists inside each other, 16 to 100; a deeper one becomes null. 32 when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 16, max = 128))]
+    #[schemars(range(min = 16, max = 100))]
     pub max_depth: Option<u32>,
 }
 
