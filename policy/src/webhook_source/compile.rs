@@ -390,6 +390,21 @@ mod tests {
     }
 
     #[test]
+    fn a_snapshot_of_before_there_was_sanitise_means_the_default() {
+        let spec: WebhookSourceSpec = serde_json::from_value(serde_json::json!({
+            "provider": "WhatsApp", "shared": {"name": "meta", "namespace": "platform"},
+            "destination": {"backendRef": {"name": "adapter", "port": 80}}, "sanitise": {"maxDepth": 16},
+        }))
+        .unwrap();
+        let object = ObjectRef::new(Kind::WebhookSource, "acme", "whatsapp");
+        let ir = alone(&spec, &golden::Given::default(), Problems::of(&object, &mut Vec::new())).unwrap();
+        let mut older = serde_json::to_value(ir).unwrap();
+        assert_eq!(older.as_object_mut().unwrap().remove("sanitise").unwrap()["max_depth"], 16);
+        let ir: WebhookSourceIr = serde_json::from_value(older).unwrap();
+        assert_eq!(ir.sanitise, SanitiseIr::default());
+    }
+
+    #[test]
     fn a_path_is_names_and_indexes() {
         let read = |path| steps(path).map(|steps| steps.join("/"));
         assert_eq!(read("$.a.b[0].c").as_deref(), Some("a/b/0/c"));

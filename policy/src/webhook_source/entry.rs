@@ -141,6 +141,15 @@ pub(super) fn word(text: &str) -> String {
     text.chars().take(64).map(tame).collect()
 }
 
+/// A type of a family: the provider's word for a kind that is known, or not documented at all. What only calls
+/// itself by a documented word, and is of another shape, is `unknown`: whoever handles the word can rely on its
+/// content.
+pub(super) fn type_of(family: &str, kind: &str, known: bool, documented: &[&str]) -> String {
+    let word = word(kind);
+    let unknown = word.is_empty() || (!known && documented.contains(&word.as_str()));
+    format!("{family}.{}", if unknown { "unknown" } else { word.as_str() })
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -10,7 +10,7 @@ mod content;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::entry::{Entry, EntryIdentifiers, fingerprint_of, joined, text, word};
+use super::entry::{Entry, EntryIdentifiers, fingerprint_of, joined, text, type_of, word};
 use super::shape::{Text, taken, without_nulls};
 
 /// Somebody, as Genesys tells them.
@@ -99,21 +99,14 @@ fn event(body: &Value) -> Told {
         return Told { kind: "genesys.event.unknown".to_owned(), content: None, unknown: true };
     };
     let known = content.pointer("/events/0/kind").is_some_and(|kind| kind != "unknown");
-    Told { kind: type_of("event", &first, known, &content::EVENTS), content: Some(content), unknown: !whole }
+    Told { kind: type_of("genesys.event", &first, known, &content::EVENTS), content: Some(content), unknown: !whole }
 }
 
 fn receipt(body: &Value) -> Told {
     let status = text(body, &["status"]).unwrap_or_default();
     let content = content::receipt(body).ok();
     let known = content.is_some() && content::RECEIPTS.contains(&word(&status).as_str());
-    Told { kind: type_of("receipt", &status, known, &content::RECEIPTS), content, unknown: !known }
-}
-
-/// As in WhatsApp: what only calls itself by a documented word is `unknown`.
-fn type_of(family: &str, word: &str, known: bool, documented: &[&str]) -> String {
-    let word = super::entry::word(word);
-    let unknown = word.is_empty() || (!known && documented.contains(&word.as_str()));
-    format!("genesys.{family}.{}", if unknown { "unknown" } else { word.as_str() })
+    Told { kind: type_of("genesys.receipt", &status, known, &content::RECEIPTS), content, unknown: !known }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ mod status;
 
 use serde_json::{Value, json};
 
-use super::entry::{Entry, EntryIdentifiers, bounded, fingerprint_of, joined, text, word};
+use super::entry::{Entry, EntryIdentifiers, bounded, fingerprint_of, joined, text, type_of};
 use super::shape::{Undocumented, taken, without_nulls};
 use person::Person;
 
@@ -108,17 +108,6 @@ fn time_ms(value: &Value) -> Option<i64> {
     text(value, &["timestamp"])?.parse::<i64>().ok()?.checked_mul(1000)
 }
 
-/// The type of an event: the provider's word for a kind that is documented, or not documented at all. What only
-/// calls itself by a documented word, and is of another shape, is `unknown`: whoever handles the word can rely on
-/// its content.
-fn type_of(family: &str, kind: &str, known: bool, documented: &[&str]) -> String {
-    let word = word(kind);
-    format!(
-        "whatsapp.{family}{}",
-        if known || !documented.contains(&word.as_str()) { word.as_str() } else { "unknown" }
-    )
-}
-
 /// One change: what its events share.
 struct Change<'v> {
     identifiers: EntryIdentifiers,
@@ -182,7 +171,7 @@ impl Change<'_> {
         });
         Entry {
             id: text(message, &["id"]).map_or_else(|| fingerprint_of(message), |id| joined(&[&id])),
-            kind: type_of("message.", &kind, known, &content::KINDS),
+            kind: type_of("whatsapp.message", &kind, known, &content::KINDS),
             conversation: joined(&[self.phone(), group.as_deref().unwrap_or_else(|| from.key())]),
             time_ms: time_ms(message),
             unknown: !known,
@@ -207,7 +196,7 @@ impl Change<'_> {
                 Some(id) => joined(&[&id, &state]),
                 None => fingerprint_of(status),
             },
-            kind: type_of("status.", &state, known, &status::STATUSES),
+            kind: type_of("whatsapp.status", &state, known, &status::STATUSES),
             conversation: joined(&[self.phone(), group.as_deref().unwrap_or_else(|| to.key())]),
             time_ms: time_ms(status),
             unknown: !known,
@@ -231,7 +220,7 @@ impl Change<'_> {
     /// A field that is passed on as it came.
     fn passed(&self, field: &str) -> Entry {
         let known = FIELDS.contains(&field);
-        let kind = type_of("", field, known, &FIELDS);
+        let kind = type_of("whatsapp", field, known, &FIELDS);
         let entry = whole(self.identifiers.clone(), kind, !known, self.value.clone());
         Entry { data: self.data(json!({"field": field}), ("value", self.value)), ..entry }
     }
