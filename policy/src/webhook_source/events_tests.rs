@@ -181,6 +181,16 @@ fn every_type_that_is_published_has_a_fixture() {
     }
 }
 
+#[test]
+fn every_field_that_is_documented_is_passed_on_by_its_name() {
+    for field in super::whatsapp::FIELDS {
+        let body = json!({"entry": [{"id": "1", "changes": [{"field": field, "value": {"a": [1]}}]}]});
+        let event = &events(Provider::WhatsApp, body.to_string().as_bytes())[0];
+        assert_eq!((event["type"].as_str(), event.get("unknown")), (Some(&*format!("whatsapp.{field}")), None));
+        assert_eq!(misfits(event), Vec::<String>::new(), "{event:#}");
+    }
+}
+
 /// Places in an event whose names are ours.
 fn ours(value: &Value, at: &str, places: &mut Vec<String>) {
     const THEIRS: [&str; 5] = ["message", "status", "error", "value", "notification"];

@@ -19,7 +19,7 @@ use super::shape::{Undocumented, taken, without_nulls};
 use person::Person;
 
 /// Fields that Meta documents besides `messages`; their values are passed on as they came.
-const FIELDS: [&str; 33] = [
+pub(super) const FIELDS: [&str; 33] = [
     "account_alerts",
     "account_review_update",
     "account_settings_update",
@@ -27,7 +27,7 @@ const FIELDS: [&str; 33] = [
     "automatic_events",
     "business_capability_update",
     "business_status_update",
-    "business_username_update",
+    "business_username_updates",
     "calls",
     "consumer_profile",
     "flows",
@@ -60,9 +60,8 @@ pub(super) fn split(body: Value) -> Vec<Entry> {
     let mut entries = Vec::new();
     let list = body.get("entry").and_then(Value::as_array);
     for entry in list.into_iter().flatten() {
-        let account = text(entry, &["id"]);
         for change in entry.get("changes").and_then(Value::as_array).into_iter().flatten() {
-            split_change(account.as_deref(), change, &mut entries);
+            split_change(entry, change, &mut entries);
         }
     }
     // A notification that is none of this is kept whole.
@@ -72,10 +71,10 @@ pub(super) fn split(body: Value) -> Vec<Entry> {
     entries
 }
 
-fn split_change(account: Option<&str>, change: &Value, entries: &mut Vec<Entry>) {
+fn split_change(entry: &Value, change: &Value, entries: &mut Vec<Entry>) {
     let identifiers = |value: &Value| EntryIdentifiers {
         phone_number_id: text(value, &["metadata", "phone_number_id"]),
-        business_account_id: account.map(str::to_owned),
+        business_account_id: text(entry, &["id"]),
         integration_id: None,
     };
     let (Some(value), Some(field)) = (change.get("value"), text(change, &["field"])) else {
@@ -93,7 +92,7 @@ fn split_change(account: Option<&str>, change: &Value, entries: &mut Vec<Entry>)
         entries.extend(parts("errors").map(|error| change.error(error)));
     }
     if entries.len() == before {
-        entries.push(change.passed(&field));
+        entries.push(Entry { time_ms: time_ms(entry, "time"), ..change.passed(&field) });
     }
 }
 
@@ -104,8 +103,9 @@ fn whole(identifiers: EntryIdentifiers, kind: String, unknown: bool, data: Value
     Entry { id: fingerprint_of(&data), kind, conversation, unknown, data, ..Entry::of(identifiers) }
 }
 
-fn time_ms(value: &Value) -> Option<i64> {
-    text(value, &["timestamp"])?.parse::<i64>().ok()?.checked_mul(1000)
+/// Meta tells times in seconds.
+fn time_ms(value: &Value, name: &str) -> Option<i64> {
+    text(value, &[name])?.parse::<i64>().ok()?.checked_mul(1000)
 }
 
 /// One change: what its events share.
@@ -173,7 +173,7 @@ impl Change<'_> {
             id: text(message, &["id"]).map_or_else(|| fingerprint_of(message), |id| joined(&[&id])),
             kind: type_of("whatsapp.message", &kind, known, &content::KINDS),
             conversation: joined(&[self.phone(), group.as_deref().unwrap_or_else(|| from.key())]),
-            time_ms: time_ms(message),
+            time_ms: time_ms(message, "timestamp"),
             unknown: !known,
             data: self.data(own, ("message", message)),
             ..Entry::of(self.identifiers.clone())
@@ -198,7 +198,7 @@ impl Change<'_> {
             },
             kind: type_of("whatsapp.status", &state, known, &status::STATUSES),
             conversation: joined(&[self.phone(), group.as_deref().unwrap_or_else(|| to.key())]),
-            time_ms: time_ms(status),
+            time_ms: time_ms(status, "timestamp"),
             unknown: !known,
             data: self.data(own, ("status", status)),
             ..Entry::of(self.identifiers.clone())
