@@ -153,6 +153,7 @@ pub(super) fn type_of(family: &str, kind: &str, known: bool, documented: &[&str]
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
 
@@ -192,6 +193,24 @@ mod tests {
         let body = "[".repeat(100_000);
         let refused = split(Provider::WhatsApp, &ExtractionIr::default(), &HeaderMap::new(), body.as_bytes());
         assert_eq!(refused.map_err(|refusal| refusal.reason), Err(Reason::PayloadInvalid));
+    }
+
+    #[test]
+    fn a_request_with_too_many_events_is_refused_however_they_are_spread() {
+        let refused = |body: Value| {
+            let body = body.to_string();
+            let entries = split(Provider::WhatsApp, &ExtractionIr::default(), &HeaderMap::new(), body.as_bytes());
+            entries.map(|entries| entries.len()).map_err(|refusal| refusal.reason)
+        };
+        let change = |messages: usize| {
+            let messages = vec![json!({"type": "text"}); messages];
+            json!({"field": "messages", "value": {"messages": messages}})
+        };
+        let request = |changes: Vec<Value>| json!({"entry": [{"id": "1", "changes": changes}]});
+        assert_eq!(refused(request(vec![change(MAX_ENTRIES)])), Ok(MAX_ENTRIES));
+        assert_eq!(refused(request(vec![change(MAX_ENTRIES + 1)])), Err(Reason::BodyTooLarge));
+        assert_eq!(refused(request(vec![change(1); MAX_ENTRIES])), Ok(MAX_ENTRIES));
+        assert_eq!(refused(request(vec![change(1); MAX_ENTRIES + 2])), Err(Reason::BodyTooLarge));
     }
 
     #[test]

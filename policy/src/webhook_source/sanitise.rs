@@ -70,37 +70,39 @@ impl Pass<'_> {
 
     /// The names of an object are texts too. Where two become one, the first stays.
     fn names(&self, fields: &mut Map<String, Value>) -> bool {
-        if !fields.keys().any(|name| self.text(&mut name.clone())) {
-            return false;
+        let touched = fields.keys().any(|name| self.touches(name));
+        if touched {
+            for (mut name, field) in std::mem::take(fields) {
+                self.text(&mut name);
+                fields.entry(name).or_insert(field);
+            }
         }
-        for (mut name, field) in std::mem::take(fields) {
-            self.text(&mut name);
-            fields.entry(name).or_insert(field);
-        }
-        true
+        touched
     }
 
     /// Sanitises a text; true when it was changed, by this or by mending.
     fn text(&self, text: &mut String) -> bool {
-        let mut changed = self.mended && text.contains(char::REPLACEMENT_CHARACTER);
-        if text.contains(is_unwanted) {
+        let touched = self.touches(text);
+        if touched {
             match self.ir.control_characters {
                 ControlCharacters::Remove => text.retain(|c| !is_unwanted(c)),
                 ControlCharacters::Replace => *text = text.replace(is_unwanted, "\u{fffd}"),
-                ControlCharacters::Keep => return self.cut(text) || changed,
+                ControlCharacters::Keep => {}
             }
-            changed = true;
+            text.truncate(text.floor_char_boundary(self.longest()));
         }
-        self.cut(text) || changed
+        touched
     }
 
-    fn cut(&self, text: &mut String) -> bool {
-        let most = usize::try_from(self.ir.max_string_length).unwrap_or(usize::MAX);
-        let too_long = text.len() > most;
-        if too_long {
-            text.truncate(text.floor_char_boundary(most));
-        }
-        too_long
+    fn touches(&self, text: &str) -> bool {
+        let keeps = self.ir.control_characters == ControlCharacters::Keep;
+        text.len() > self.longest()
+            || (!keeps && text.contains(is_unwanted))
+            || (self.mended && text.contains(char::REPLACEMENT_CHARACTER))
+    }
+
+    fn longest(&self) -> usize {
+        usize::try_from(self.ir.max_string_length).unwrap_or(usize::MAX)
     }
 
     fn tell(&mut self, at: &At<'_>) {

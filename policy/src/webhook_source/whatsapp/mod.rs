@@ -6,6 +6,7 @@
 //!
 //! `content` of an event is ours and keeps its shape; `message`, `status`, `error`, `value` are Meta's own.
 
+mod contacts;
 mod content;
 mod context;
 mod failure;
@@ -14,8 +15,9 @@ mod status;
 
 use serde_json::{Value, json};
 
-use super::entry::{Entry, EntryIdentifiers, bounded, fingerprint_of, joined, text, type_of};
+use super::entry::{Entry, EntryIdentifiers, MAX_ENTRIES, bounded, fingerprint_of, joined, text, type_of};
 use super::shape::{Undocumented, taken, without_nulls};
+use contacts::Contacts;
 use person::Person;
 
 /// Fields that Meta documents besides `messages`; their values are passed on as they came.
@@ -55,12 +57,15 @@ pub(super) const FIELDS: [&str; 33] = [
     "user_preferences",
 ];
 
-/// Splits one notification.
+/// Splits one notification; past [`MAX_ENTRIES`] it need not go on.
 pub(super) fn split(body: Value) -> Vec<Entry> {
     let mut entries = Vec::new();
     let list = body.get("entry").and_then(Value::as_array);
     for entry in list.into_iter().flatten() {
         for change in entry.get("changes").and_then(Value::as_array).into_iter().flatten() {
+            if entries.len() > MAX_ENTRIES {
+                return entries;
+            }
             split_change(entry, change, &mut entries);
         }
     }
@@ -83,10 +88,10 @@ fn split_change(entry: &Value, change: &Value, entries: &mut Vec<Entry>) {
         entries.push(whole(identifiers, "whatsapp.unknown".to_owned(), true, value.unwrap_or(change).clone()));
         return;
     };
-    let change = Change { identifiers: identifiers(value), value };
+    let change = Change { identifiers: identifiers(value), value, contacts: Contacts::of(value) };
     let before = entries.len();
     if field == "messages" {
-        let parts = |name: &str| value.get(name).and_then(Value::as_array).into_iter().flatten();
+        let parts = |name: &str| value.get(name).and_then(Value::as_array).into_iter().flatten().take(MAX_ENTRIES + 1);
         entries.extend(parts("messages").map(|message| change.message(message)));
         entries.extend(parts("statuses").map(|status| change.status(status)));
         entries.extend(parts("errors").map(|error| change.error(error)));
@@ -112,6 +117,7 @@ fn time_ms(value: &Value, name: &str) -> Option<i64> {
 struct Change<'v> {
     identifiers: EntryIdentifiers,
     value: &'v Value,
+    contacts: Contacts<'v>,
 }
 
 impl Change<'_> {
@@ -132,27 +138,6 @@ impl Change<'_> {
             data.insert(name.to_owned(), theirs.clone());
         }
         data
-    }
-
-    /// The contact with this wa id or user id.
-    fn contact(&self, wa_id: Option<&str>, user_id: Option<&str>) -> Option<&Value> {
-        let is = |contact: &&Value| {
-            (wa_id.is_some() && text(contact, &["wa_id"]).as_deref() == wa_id)
-                || (user_id.is_some() && text(contact, &["user_id"]).as_deref() == user_id)
-        };
-        self.contacts().iter().find(is)
-    }
-
-    /// The only contact: the one that is meant, whatever number it is written with.
-    fn lone_contact(&self) -> Option<&Value> {
-        match self.contacts() {
-            [only] => Some(only),
-            _ => None,
-        }
-    }
-
-    fn contacts(&self) -> &[Value] {
-        self.value.get("contacts").and_then(Value::as_array).map_or(&[], Vec::as_slice)
     }
 
     fn message(&self, message: &Value) -> Entry {

@@ -19,7 +19,7 @@ impl Person {
     pub(super) fn sender(change: &Change<'_>, message: &Value) -> Self {
         let find = |name: &str| text(message, &[name]);
         let (user_id, wa_id) = (find("from_user_id"), find("from"));
-        let contact = change.contact(wa_id.as_deref(), user_id.as_deref()).or_else(|| change.lone_contact());
+        let contact = change.contacts.find(wa_id.as_deref(), user_id.as_deref()).or_else(|| change.contacts.lone());
         let of_contact = |name: &str| text(contact?, &[name]);
         let user_id = user_id.or_else(|| of_contact("user_id"));
         let wa_id = wa_id.or_else(|| of_contact("wa_id"));
@@ -31,7 +31,7 @@ impl Person {
     pub(super) fn recipient(change: &Change<'_>, status: &Value) -> Self {
         let find = |name: &str| text(status, &[name]);
         let (user_id, wa_id) = (find("recipient_user_id"), find("recipient_id"));
-        let contact = change.contact(wa_id.as_deref(), user_id.as_deref()).or_else(|| change.lone_contact());
+        let contact = change.contacts.find(wa_id.as_deref(), user_id.as_deref()).or_else(|| change.contacts.lone());
         Self::told(user_id, find("recipient_parent_user_id"), wa_id, contact)
     }
 
@@ -39,7 +39,7 @@ impl Person {
     pub(super) fn participant(change: &Change<'_>, status: &Value) -> Self {
         let find = |name: &str| text(status, &[&format!("recipient_participant_{name}")]);
         let (user_id, wa_id) = (find("user_id"), find("id"));
-        let contact = change.contact(wa_id.as_deref(), user_id.as_deref());
+        let contact = change.contacts.find(wa_id.as_deref(), user_id.as_deref());
         Self::told(user_id, find("parent_user_id"), wa_id, contact)
     }
 
