@@ -10,7 +10,7 @@ use policy::names::ObjectRef;
 use policy::refusal::{Extra, Reason, Refusal};
 use policy::stage::Filter;
 use policy::webhook_source::entry::Entry as Part;
-use policy::webhook_source::{Unclaimed, Verified, handshake, split};
+use policy::webhook_source::{Unclaimed, Verified, handshake, sanitise, split};
 
 use super::{Core, Ended};
 use crate::answer::{self, Body};
@@ -154,7 +154,8 @@ fn too_old(source: &Source, part: &Part, now_secs: i64) -> Option<Reason> {
     outside.then_some(Reason::TimestampOutsideWindow)
 }
 
-fn new_event(place: &Place<'_>, ids: &Ids, part: Part, now_secs: i64) -> NewEvent {
+fn new_event(place: &Place<'_>, ids: &Ids, mut part: Part, now_secs: i64) -> NewEvent {
+    let sanitised = sanitise(&place.source.ir.sanitise, &mut part);
     let now = jiff::Timestamp::from_second(now_secs).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     let time = part.time_ms.and_then(|time| jiff::Timestamp::from_millisecond(time).ok());
     NewEvent {
@@ -168,6 +169,8 @@ fn new_event(place: &Place<'_>, ids: &Ids, part: Part, now_secs: i64) -> NewEven
             data: Bytes::from(part.data.to_string()),
             dataraw: None,
             traceparent: Some(ids.traceparent.as_ref().into()),
+            unknown: part.unknown,
+            sanitised: sanitised.map(Into::into),
         },
         dedupe_window: Duration::from_secs(place.source.ir.dedupe_window_secs),
         pending_bytes: place.tenant.base.ceilings.pending_bytes,

@@ -3,13 +3,14 @@
 //! What cannot be compiled of verification or addresses makes the source refuse every request; what cannot be
 //! compiled of the rest keeps its last good.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::recipe::recipe;
 use super::{
     DeliveryIr, DeliverySpec, DestinationIr, DestinationSpec, EntranceIr, EntranceSpec, EventTimeIr, EventTimeSpec,
-    ExtractIr, ExtractSpec, ExtractionIr, ExtractionSpec, Preset, Provider, SourceAddressesSpec, Unclaimed,
-    VerificationIr, VerificationSpec, WebhookSourceIr, WebhookSourceSpec,
+    ExtractIr, ExtractSpec, ExtractionIr, ExtractionSpec, Preset, Provider, SanitiseIr, SanitiseSpec,
+    SourceAddressesSpec, Unclaimed, VerificationIr, VerificationSpec, WebhookSourceIr, WebhookSourceSpec,
 };
 use crate::attach::{Attached, Origin};
 use crate::ip_allow::{self, IpAllowIr, IpAllowSpec};
@@ -17,7 +18,7 @@ use crate::mode::Mode;
 use crate::names::{Hostname, Kind, ObjectRef, TenantName};
 use crate::problem::Problems;
 use crate::refs::{Refs, resolved};
-use crate::units::DurationText;
+use crate::units::{DurationText, SizeText};
 use crate::upstream::{self, UpstreamKey};
 
 /// What a WebhookSource is compiled in.
@@ -38,6 +39,10 @@ const DAY_MS: u64 = 86_400_000;
 const MAX_TIMEOUT_MS: u64 = 60_000;
 /// Body size of a generic source that names none.
 const DEFAULT_BODY: u64 = 1024 * 1024;
+/// Longest texts that may be asked for. The shortest leaves every name of ours whole.
+const STRING_LENGTHS: RangeInclusive<u64> = 256..=8 * 1024 * 1024;
+/// Depths that may be asked for. The least leaves every event of ours whole; no body goes deeper than the most.
+const DEPTHS: RangeInclusive<u32> = 16..=100;
 const SECURITY: [&str; 2] = ["verification", "sourceAddresses"];
 
 /// A source, or `None` when its last good has to stay.
@@ -82,6 +87,7 @@ pub fn compile(
             Some(preset) => preset.extraction(),
             None => spec.event.as_ref().map(|event| extraction(event, problems.at("event"))).unwrap_or_default(),
         },
+        sanitise: sanitise(spec.sanitise.as_ref(), problems.at("sanitise")),
         destination: destination.flatten(),
         delivery,
         wait_for_gap_ms: spec.ordering.as_ref().and_then(|order| order.wait_for_gap.as_ref()).map_or(5_000, |gap| {
@@ -289,7 +295,7 @@ fn delivery(spec: Option<&DeliverySpec>, refs: &dyn Refs, mut problems: Problems
 
 fn body_size(spec: &WebhookSourceSpec, ceiling: u64, problems: &mut Problems<'_>) -> u64 {
     let needed = spec.provider.preset().map(|preset| preset.max_body_size);
-    let wanted = spec.max_body_size.as_ref().map(crate::units::SizeText::bytes);
+    let wanted = spec.max_body_size.as_ref().map(SizeText::bytes);
     if let Some(needed) = needed.filter(|needed| spec.entrance.is_some() && ceiling < *needed) {
         let help = format!("raise ceilings.maxBodySize of the Tenant to {needed} or more");
         problems
@@ -332,6 +338,24 @@ fn extraction(spec: &ExtractionSpec, mut problems: Problems<'_>) -> ExtractionIr
         Some(EventTimeIr { at: extract_ir(at, problems.at("at"))?, format: *format })
     });
     ExtractionIr { each, id, kind, conversation, time }
+}
+
+fn sanitise(spec: Option<&SanitiseSpec>, mut problems: Problems<'_>) -> SanitiseIr {
+    let default = SanitiseIr::default();
+    let Some(SanitiseSpec { control_characters, max_string_length, max_depth }) = spec else { return default };
+    let length = max_string_length.as_ref().map_or(default.max_string_length, SizeText::bytes);
+    if !STRING_LENGTHS.contains(&length) {
+        problems.at("maxStringLength").invalid(format!("{length} bytes is out of range"), "write 256 to 8Mi");
+    }
+    let depth = max_depth.unwrap_or(default.max_depth);
+    if !DEPTHS.contains(&depth) {
+        problems.at("maxDepth").invalid(format!("{depth} is out of range"), "write 16 to 100");
+    }
+    SanitiseIr {
+        control_characters: control_characters.unwrap_or(default.control_characters),
+        max_string_length: length,
+        max_depth: depth,
+    }
 }
 
 fn extract_ir(spec: &ExtractSpec, mut problems: Problems<'_>) -> Option<ExtractIr> {
@@ -390,6 +414,21 @@ mod tests {
         let held = [Hostname::parse("api.acme.example").unwrap()];
         let around = SourceSurroundings { hostnames: &held, max_body_size: 4 * 1024 * 1024, refs, unread: &[] };
         compile(spec, around, problems).filter(|ir| ir.broken_security.is_empty())
+    }
+
+    #[test]
+    fn a_snapshot_of_before_there_was_sanitise_means_the_default() {
+        let spec: WebhookSourceSpec = serde_json::from_value(serde_json::json!({
+            "provider": "WhatsApp", "shared": {"name": "meta", "namespace": "platform"},
+            "destination": {"backendRef": {"name": "adapter", "port": 80}}, "sanitise": {"maxDepth": 16},
+        }))
+        .unwrap();
+        let object = ObjectRef::new(Kind::WebhookSource, "acme", "whatsapp");
+        let ir = alone(&spec, &golden::Given::default(), Problems::of(&object, &mut Vec::new())).unwrap();
+        let mut older = serde_json::to_value(ir).unwrap();
+        assert_eq!(older.as_object_mut().unwrap().remove("sanitise").unwrap()["max_depth"], 16);
+        let ir: WebhookSourceIr = serde_json::from_value(older).unwrap();
+        assert_eq!(ir.sanitise, SanitiseIr::default());
     }
 
     #[test]

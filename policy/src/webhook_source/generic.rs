@@ -7,7 +7,7 @@ use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use serde_json::{Map, Value};
 
-use super::entry::{Entry, EntryIdentifiers, bounded, fingerprint, fingerprint_of, joined};
+use super::entry::{Entry, EntryIdentifiers, MAX_ENTRIES, bounded, fingerprint, fingerprint_of, joined};
 use super::{EventTimeIr, ExtractIr, ExtractionIr, Provider};
 use crate::refusal::{Reason, Refusal};
 
@@ -43,7 +43,7 @@ pub(super) fn form(body: &[u8]) -> Result<Value, Refusal> {
 }
 
 /// The body as one event, or the elements of its list as one each: an empty list holds none. Without a
-/// conversation all events of the source keep one order.
+/// conversation all events of the source keep one order. Past [`MAX_ENTRIES`] it need not go on.
 pub(super) fn split(
     provider: Provider,
     extraction: &ExtractionIr,
@@ -53,7 +53,10 @@ pub(super) fn split(
 ) -> Vec<Entry> {
     let each = extraction.each.as_deref().and_then(|each| at_mut(each, &mut value));
     match each.and_then(Value::as_array_mut).map(std::mem::take) {
-        Some(events) => events.into_iter().map(|event| entry(provider, extraction, headers, event, None)).collect(),
+        Some(events) => {
+            let events = events.into_iter().take(MAX_ENTRIES + 1);
+            events.map(|event| entry(provider, extraction, headers, event, None)).collect()
+        }
         None => vec![entry(provider, extraction, headers, value, Some(body))],
     }
 }
@@ -70,7 +73,6 @@ fn entry(
     let kind = find(&extraction.kind).map(|kind| tame(&kind));
     let digest = || body.map_or_else(|| fingerprint_of(&value), fingerprint);
     Entry {
-        identifiers: EntryIdentifiers::default(),
         id: find(&extraction.id).map_or_else(digest, bounded),
         kind: format!("{}.{}", provider.word(), kind.as_deref().unwrap_or("event")),
         conversation: find(&extraction.conversation).map(bounded).unwrap_or_default(),
@@ -78,8 +80,8 @@ fn entry(
             .time
             .as_ref()
             .and_then(|EventTimeIr { at, format }| extract(at, headers, &value).and_then(|text| format.millis(&text))),
-        unknown: false,
         data: value,
+        ..Entry::of(EntryIdentifiers::default())
     }
 }
 

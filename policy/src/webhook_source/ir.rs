@@ -259,6 +259,35 @@ pub enum Unclaimed {
     Refuse,
 }
 
+/// What becomes of control characters (C0 but tab, line feed and carriage return; DEL; C1) in an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub enum ControlCharacters {
+    /// They are left out.
+    Remove,
+    /// U+FFFD stands for each.
+    Replace,
+    /// They stay.
+    Keep,
+}
+
+/// What events are kept within. Past it they are cut, not refused, and say so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SanitiseIr {
+    /// What becomes of control characters.
+    pub control_characters: ControlCharacters,
+    /// The longest text, in bytes of UTF-8.
+    pub max_string_length: u64,
+    /// Objects and lists inside each other; a deeper one becomes null.
+    pub max_depth: u32,
+}
+
+impl Default for SanitiseIr {
+    fn default() -> Self {
+        Self { control_characters: ControlCharacters::Remove, max_string_length: 64 * 1024, max_depth: 32 }
+    }
+}
+
 /// Where events go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DestinationIr {
@@ -315,6 +344,9 @@ pub struct WebhookSourceIr {
     pub unclaimed: Unclaimed,
     /// What a generic source says of its events.
     pub extraction: ExtractionIr,
+    /// What its events are kept within; the default is what a snapshot of an older version means.
+    #[serde(default)]
+    pub sanitise: SanitiseIr,
     /// Where events go; `None` for a source that only verifies for others.
     pub destination: Option<DestinationIr>,
     /// How they are delivered.

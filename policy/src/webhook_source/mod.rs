@@ -6,6 +6,7 @@
 //!   `handshake_refused`; 400 `payload_invalid`; per entry `unclaimed` and `tenant_mismatch`.
 //! - When it cannot decide: a secret that is missing or malformed refuses, 503 `policy_broken`.
 
+mod bounds;
 #[cfg(feature = "crd")]
 mod compile;
 pub mod entry;
@@ -19,6 +20,8 @@ mod presets;
 pub mod provider;
 #[cfg(feature = "crd")]
 mod recipe;
+mod sanitise;
+mod shape;
 mod sign;
 #[cfg(feature = "crd")]
 mod spec;
@@ -32,7 +35,11 @@ pub use ir::*;
 pub use owners::Owners;
 pub use presets::Provider;
 pub use provider::Preset;
+pub use sanitise::sanitise;
 pub use sign::{Sending, SignError};
 #[cfg(feature = "crd")]
 pub use spec::*;
 pub use verify::{RecipeError, Verified, Verifier};
+
+#[cfg(test)]
+mod events_tests;

@@ -64,7 +64,9 @@ fn row(provider: Provider, preset: &Preset) -> String {
         SecretFormat::P256 => "public key, base64",
     };
     let events = match preset.splitter {
-        Splitter::WhatsApp => "message id; message id + status | phone number + person".to_owned(),
+        Splitter::WhatsApp => {
+            "message id; message id + status (in a group + participant) | phone number + person or group".to_owned()
+        }
         Splitter::Genesys => "id + time | integration + recipient".to_owned(),
         Splitter::Extraction => {
             let each = preset.each.map(|_| ", each of the list").unwrap_or_default();

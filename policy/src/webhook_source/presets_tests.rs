@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD as BASE64_TEXT;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use serde_json::Value;
 
+use super::super::events_tests::{events_of, misfits};
 use super::super::handshake::{Answer, asked, challenged};
 use super::super::key::{hex, to_hex};
 use super::super::{Encoding, PartIr, UrlScheme, VerificationIr, Verifier, split};
@@ -300,6 +301,16 @@ fn what_is_sent_becomes_events_that_say_whose_they_are() {
     assert!(ids(Provider::Twilio)[0][0].starts_with("sha256:"));
     assert_eq!(ids(Provider::Twilio)[0][2], "CA1234567890ABCDE");
     assert_eq!(ids(Provider::Discord)[0][1..], ["discord.APPLICATION_AUTHORIZED", "10"]);
+}
+
+#[test]
+fn what_is_sent_becomes_events_that_fit_the_published_schemas() {
+    for sent in signed_vectors().filter(|sent| matches!(sent.answered(), Ok(None))) {
+        let entries = split(sent.provider, &sent.preset().extraction(), &sent.headers, &sent.body).unwrap_or_default();
+        for event in events_of(entries) {
+            assert_eq!(misfits(&event), Vec::<String>::new(), "{:?}: {event:#}", sent.provider);
+        }
+    }
 }
 
 #[test]

@@ -4,7 +4,9 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Encoding, Provider, SignatureAlgorithm, SignatureList, TimeFormat, Unclaimed, UrlScheme};
+use super::{
+    ControlCharacters, Encoding, Provider, SignatureAlgorithm, SignatureList, TimeFormat, Unclaimed, UrlScheme,
+};
 use crate::ip_allow::CountriesSpec;
 use crate::mode::Mode;
 use crate::reference::{BackendRef, ConfigMapKeyRef, SecretKeyRef};
@@ -257,6 +259,22 @@ pub struct ExtractionSpec {
     pub time: Option<EventTimeSpec>,
 }
 
+/// What events are kept within: past it they are cut, not refused, and their `sanitised` attribute says where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SanitiseSpec {
+    /// What becomes of control characters; Remove when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control_characters: Option<ControlCharacters>,
+    /// The longest text, in bytes of UTF-8, 256 to 8Mi; 64Ki when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_string_length: Option<SizeText>,
+    /// Objects and lists inside each other, 16 to 100; a deeper one becomes null. 32 when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 16, max = 100))]
+    pub max_depth: Option<u32>,
+}
+
 /// A JSON Schema that events must fit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -405,6 +423,9 @@ pub struct WebhookSourceSpec {
     /// What its events are called; for provider Generic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event: Option<ExtractionSpec>,
+    /// What its events are kept within.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sanitise: Option<SanitiseSpec>,
     /// What its events must fit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema: Option<EventSchemaSpec>,
