@@ -1,15 +1,15 @@
 //! A WebhookSource to its IR.
 //!
-//! What cannot be compiled of verification or addresses makes the source refuse every request; what cannot be
+//! What cannot be compiled of verification, addresses or schema makes the source refuse every request; what cannot be
 //! compiled of the rest keeps its last good.
 
 use std::sync::Arc;
 
 use super::recipe::recipe;
 use super::{
-    DeliveryIr, DeliverySpec, DestinationIr, DestinationSpec, EntranceIr, EntranceSpec, ExtractIr, ExtractSpec,
-    ExtractionIr, ExtractionSpec, Provider, SourceAddressesSpec, Unclaimed, VerificationIr, VerificationSpec,
-    WebhookSourceIr, WebhookSourceSpec,
+    DeliveryIr, DeliverySpec, DestinationIr, DestinationSpec, EntranceIr, EntranceSpec, EventSchemaSpec, ExtractIr,
+    ExtractSpec, ExtractionIr, ExtractionSpec, Provider, SourceAddressesSpec, Unclaimed, VerificationIr,
+    VerificationSpec, WebhookSourceIr, WebhookSourceSpec,
 };
 use crate::attach::{Attached, Origin};
 use crate::ip_allow::{self, IpAllowIr, IpAllowSpec};
@@ -17,6 +17,7 @@ use crate::mode::Mode;
 use crate::names::{Hostname, Kind, ObjectRef, TenantName};
 use crate::problem::Problems;
 use crate::refs::{Refs, resolved};
+use crate::schema::SchemaIr;
 use crate::units::DurationText;
 use crate::upstream::{self, UpstreamKey};
 
@@ -38,7 +39,7 @@ const DAY_MS: u64 = 86_400_000;
 const MAX_TIMEOUT_MS: u64 = 60_000;
 /// Body size of a generic source that names none.
 const DEFAULT_BODY: u64 = 1024 * 1024;
-const SECURITY: [&str; 2] = ["verification", "sourceAddresses"];
+const SECURITY: [&str; 3] = ["verification", "sourceAddresses", "schema"];
 
 /// A source, or `None` when its last good has to stay.
 pub fn compile(
@@ -54,6 +55,9 @@ pub fn compile(
     });
     let addresses = secured(problems.at("sourceAddresses"), &mut broken, |problems| {
         spec.source_addresses.as_ref().map(|block| addresses(block, problems))
+    });
+    let schema = secured(problems.at("schema"), &mut broken, |problems| {
+        spec.schema.as_ref().filter(|block| block.mode.runs()).map(|block| schema(block, around.refs, problems))
     });
     let before = problems.errors();
     shape(spec, &broken, &mut problems);
@@ -78,6 +82,7 @@ pub fn compile(
             .map(|shared| ObjectRef::new(Kind::WebhookSource, shared.namespace.as_str(), shared.name.as_str())),
         shared_with: shared_with(spec, problems.at("sharedWith")),
         unclaimed: spec.unclaimed.unwrap_or(Unclaimed::DeadLetter),
+        schema,
         extraction: spec.event.as_ref().map(|event| extraction(event, problems.at("event"))).unwrap_or_default(),
         destination: destination.flatten(),
         delivery,
@@ -142,9 +147,6 @@ fn shape(spec: &WebhookSourceSpec, broken: &[Arc<str>], problems: &mut Problems<
         let help = "write mode: Audit in verification or sourceAddresses, which can decide and let through";
         problems.at("mode").invalid("means nothing for a source as a whole", help);
     }
-    if spec.schema.is_some() {
-        problems.at("schema").not_enforced("leave it out, and let the destination check its events");
-    }
     if spec.provider != Provider::Generic && spec.event.is_some() {
         problems
             .at("event")
@@ -192,6 +194,11 @@ fn addresses(spec: &SourceAddressesSpec, mut problems: Problems<'_>) -> Option<A
     let block = IpAllowSpec { allow: allow.clone(), deny: deny.clone(), countries: countries.clone(), mode: *mode };
     let ir = ip_allow::compile(&block, problems)?;
     Some(Attached { ir, mode: *mode, origin: Origin::WebhookSource })
+}
+
+fn schema(spec: &EventSchemaSpec, refs: &dyn Refs, problems: Problems<'_>) -> Option<Attached<SchemaIr>> {
+    let ir = crate::schema::compile(&spec.config_map_ref, refs, problems)?;
+    Some(Attached { ir, mode: spec.mode, origin: Origin::WebhookSource })
 }
 
 fn entrance(spec: &EntranceSpec, held: &[Hostname], mut problems: Problems<'_>) -> Option<EntranceIr> {

@@ -39,8 +39,18 @@ pub struct Entry {
     pub time_ms: Option<i64>,
     /// The event itself, normalised.
     pub data: Value,
+    /// The member of `data` that is the provider's own object; `None`: all of it is.
+    pub own: Option<&'static str>,
     /// Of a kind that is not known: delivered as it came.
     pub unknown: bool,
+}
+
+impl Entry {
+    /// The provider's own object, as it came.
+    #[must_use]
+    pub fn event(&self) -> &Value {
+        self.own.and_then(|member| self.data.get(member)).unwrap_or(&self.data)
+    }
 }
 
 /// Falls a verified request into its events, in their order. What is not understood is an event too, of an

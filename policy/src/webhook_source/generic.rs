@@ -32,6 +32,7 @@ pub(super) fn entry(
         kind: format!("{}.{}", provider.word(), kind.as_deref().unwrap_or("event")),
         conversation: find(&extraction.conversation).map(bounded).unwrap_or_default(),
         time_ms: None,
+        own: None,
         unknown: false,
         data: value,
     }

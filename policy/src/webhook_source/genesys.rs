@@ -23,6 +23,7 @@ pub(super) fn entry(body: Value) -> Entry {
         kind,
         conversation: joined(&[integration.as_deref().unwrap_or_default(), &recipient]),
         time_ms: time.and_then(|time| time.parse::<jiff::Timestamp>().ok()).map(jiff::Timestamp::as_millisecond),
+        own: Some("notification"),
         unknown: !known,
         data: json!({"integrationId": integration, "to": {"id": recipient}, "notification": body}),
         identifiers: EntryIdentifiers { integration_id: integration, ..EntryIdentifiers::default() },

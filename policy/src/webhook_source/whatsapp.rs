@@ -58,7 +58,7 @@ fn unknown(kind: &str, identifiers: EntryIdentifiers, data: Value) -> Entry {
     let place = identifiers.phone_number_id.as_deref().or(identifiers.business_account_id.as_deref());
     let conversation = joined(&[place.unwrap_or_default()]);
     let (id, kind) = (fingerprint_of(&data), kind.to_owned());
-    Entry { identifiers, id, kind, conversation, time_ms: None, data, unknown: true }
+    Entry { identifiers, id, kind, conversation, time_ms: None, data, own: None, unknown: true }
 }
 
 /// Kinds of messages that are documented; another is delivered all the same, marked as unknown.
@@ -110,6 +110,7 @@ fn of_message(identifiers: &EntryIdentifiers, value: &Value, message: Value) -> 
         kind: format!("whatsapp.message.{}", word(&kind)),
         conversation: joined(&[&phone, who]),
         time_ms: time_ms(&message),
+        own: Some("message"),
         unknown: !MESSAGE_KINDS.contains(&kind.as_str()),
         data: json!({
             "phoneNumberId": identifiers.phone_number_id,
@@ -134,6 +135,7 @@ fn of_status(identifiers: &EntryIdentifiers, status: Value) -> Entry {
         kind: format!("whatsapp.status.{}", word(&state)),
         conversation: joined(&[&phone, who]),
         time_ms: time_ms(&status),
+        own: Some("status"),
         unknown: !known,
         data: json!({
             "phoneNumberId": identifiers.phone_number_id,
@@ -152,6 +154,7 @@ fn of_error(identifiers: &EntryIdentifiers, error: Value) -> Entry {
         kind: "whatsapp.error".to_owned(),
         conversation: joined(&[&phone]),
         time_ms: None,
+        own: Some("error"),
         unknown: false,
         data: json!({
             "phoneNumberId": identifiers.phone_number_id,
