@@ -34,6 +34,7 @@ mod tests {
     use super::*;
     use crate::golden;
     use crate::schema::SchemaSpec;
+    use crate::webhook_source::EventSchemaSpec;
 
     #[test]
     fn golden_files_hold_and_the_page_compiles() {
@@ -42,5 +43,8 @@ mod tests {
         };
         golden::check("schema", |spec, refs, problems| compile(spec, refs, problems));
         golden::check_page("schema", "/requestSchema", |spec, refs, problems| compile(spec, refs, problems));
+        golden::check_page("schema", "/schema", |spec: &EventSchemaSpec, refs, problems| {
+            super::compile(&spec.config_map_ref, refs, problems)
+        });
     }
 }

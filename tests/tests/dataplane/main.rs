@@ -5,6 +5,7 @@ mod drain;
 mod forward;
 mod http;
 mod reload;
+mod schema;
 mod webhook;
 
 use tests::gateway::Gateway;
