@@ -23,12 +23,17 @@ pub(super) async fn body(
     body: crate::http::RequestBody,
     ended: &mut Ended,
 ) -> Result<Outgoing, Refusal> {
-    let empty = http_body::Body::is_end_stream(&body);
-    let guard = rule.schema.as_ref().filter(|_| Schema::concerns(method, !empty));
-    match guard {
-        None if empty => Ok(RequestBody::Whole(Bytes::new())),
-        None => Ok(RequestBody::Streaming(body)),
+    let has_body = !http_body::Body::is_end_stream(&body);
+    match rule.schema.as_ref().filter(|_| Schema::concerns(method, has_body)) {
+        None => Ok(as_it_comes(body)),
         Some(guard) => checked(core, guard, rule.max_body_size, headers, body, ended).await,
+    }
+}
+
+fn as_it_comes(body: crate::http::RequestBody) -> Outgoing {
+    match http_body::Body::is_end_stream(&body) {
+        true => RequestBody::Whole(Bytes::new()),
+        false => RequestBody::Streaming(body),
     }
 }
 
@@ -42,12 +47,12 @@ async fn checked(
 ) -> Result<Outgoing, Refusal> {
     // A guard that audits lets the body pass as it comes where it need not be read.
     if guard.judge(Filter::Schema, Schema::check_head(headers), &mut ended.would_refuse)?.is_none() {
-        return Ok(RequestBody::Streaming(body));
+        return Ok(as_it_comes(body));
     }
     let bounded = body.limit(max_body_size.min(MAX_BODY_BYTES)).map_err(|error| error.refusal());
     if guard.judge(Filter::Schema, bounded, &mut ended.would_refuse)?.is_none() {
         body.limit(max_body_size).map_err(|error| error.refusal())?;
-        return Ok(RequestBody::Streaming(body));
+        return Ok(as_it_comes(body));
     }
     if guard.audits() {
         body.limit(max_body_size).map_err(|error| error.refusal())?;

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use jsonschema::Draft;
 use serde_json::{Map, Value};
 
-use super::keywords::{Inner, inner, referred};
+use super::keywords::{Inner, Reach, inner, referred};
 
 /// Bytes of a schema document.
 pub const MAX_SCHEMA_BYTES: usize = 128 * 1024;
@@ -55,10 +55,12 @@ pub(super) struct Survey<'a> {
     /// Values of the document with every reference written out, up to where one comes back to itself.
     pub(super) weight: usize,
     /// The longest way from a schema into a schema, references followed.
-    pub(super) nesting: usize,
+    nesting: usize,
+    /// The longest such way that stays at one value of a body.
+    pub(super) at_once: usize,
     /// Whether a reference leads back into itself: then bodies of any depth are looked at.
     pub(super) recursive: bool,
-    seen: HashMap<*const Value, Measure>,
+    seen: HashMap<*const Value, (&'a Value, Measure)>,
     open: Vec<*const Value>,
 }
 
@@ -93,12 +95,14 @@ impl<'a> Survey<'a> {
             names: HashSet::new(),
             weight: 0,
             nesting: 0,
+            at_once: 0,
             recursive: false,
             seen: HashMap::new(),
             open: Vec::new(),
         };
         let measure = survey.measure(document, "");
         (survey.weight, survey.nesting) = (measure.weight, measure.nesting);
+        survey.same();
         survey.bounds();
         survey
     }
@@ -135,7 +139,7 @@ impl<'a> Survey<'a> {
             return Measure { weight: 1, nesting: 1 };
         }
         if let Some(measure) = self.seen.get(&address) {
-            return *measure;
+            return measure.1;
         }
         // Told by `bounds`; what lies further in is not looked at, so that this ends.
         if self.open.len() > MAX_NESTING || self.seen.len() > MAX_SUBSCHEMAS {
@@ -156,8 +160,25 @@ impl<'a> Survey<'a> {
         }
         self.open.pop();
         total.nesting += 1;
-        self.seen.insert(address, total);
+        self.seen.insert(address, (schema, total));
         total
+    }
+
+    /// What several schemas say of one value. Recursion makes `measure` count too little of it: a schema that leads
+    /// back through a member is a cycle there, and none here.
+    fn same(&mut self) {
+        let mut ways = Ways { document: self.document, seen: HashMap::new(), endless: false };
+        let schemas: Vec<&'a Value> = self.seen.values().map(|(schema, _)| *schema).collect();
+        for schema in schemas {
+            let Measure { weight, nesting } = ways.measure(schema, 0);
+            self.weight = self.weight.max(weight);
+            self.at_once = self.at_once.max(nesting);
+        }
+        self.nesting = self.nesting.max(self.at_once);
+        if ways.endless {
+            let help = "refer to it from a member or an item of it";
+            self.flaws.push(Flaw::new("", "holds a schema that refers to itself for the same value", help));
+        }
     }
 
     /// References stay within the document: nothing is ever fetched.
@@ -229,6 +250,41 @@ impl<'a> Survey<'a> {
                 "use enum or several schemas instead",
             )
         })
+    }
+}
+
+/// The ways from schema to schema that stay at one value.
+struct Ways<'a> {
+    document: &'a Value,
+    /// `None` while it is being measured.
+    seen: HashMap<*const Value, Option<Measure>>,
+    endless: bool,
+}
+
+impl<'a> Ways<'a> {
+    fn measure(&mut self, schema: &'a Value, from: usize) -> Measure {
+        let Value::Object(map) = schema else { return Measure { weight: 1, nesting: 1 } };
+        let address = std::ptr::from_ref(schema);
+        match self.seen.get(&address) {
+            Some(Some(measure)) => return *measure,
+            Some(None) => {
+                self.endless = true;
+                return Measure { weight: 1, nesting: 1 };
+            }
+            None if from > MAX_NESTING => return Measure { weight: 1, nesting: 1 },
+            None => self.seen.insert(address, None),
+        };
+        let referred = map.get("$ref").and_then(Value::as_str).and_then(|to| referred(self.document, to));
+        let beside = inner(map).filter(|inner| inner.reach == Reach::Same).map(|inner| inner.schema);
+        let mut total = Measure { weight: map.len() + 1, nesting: 0 };
+        for schema in beside.chain(referred) {
+            let measure = self.measure(schema, from + 1);
+            total.weight = total.weight.saturating_add(measure.weight);
+            total.nesting = total.nesting.max(measure.nesting);
+        }
+        total.nesting += 1;
+        self.seen.insert(address, Some(total));
+        total
     }
 }
 

@@ -19,7 +19,7 @@ use crate::refusal::{Extra, Reason, Refusal};
 pub const MAX_BODY_BYTES: u64 = 4 * 1024 * 1024;
 /// How deep a body may nest.
 const MAX_DEPTH: usize = 64;
-/// Schemas inside one another times levels of a body, for a schema that refers to itself: bounds the stack.
+/// Schemas one in another at one value, times levels of a body, for a schema that refers to itself: bounds the stack.
 const MAX_STACKED: usize = 512;
 /// A body that is longer, or whose length times the schema's weight is larger, is not checked between other requests.
 const MAX_PROMPT_BYTES: usize = 64 * 1024;
@@ -109,7 +109,7 @@ impl Schema {
                 "say it with pattern, or leave it out",
             )
         });
-        let stacked = if survey.recursive { MAX_STACKED / survey.nesting.max(1) } else { MAX_DEPTH };
+        let stacked = if survey.recursive { MAX_STACKED / survey.at_once.max(1) } else { MAX_DEPTH };
         Ok(Self {
             doubts: doubts.collect(),
             weight: survey.weight,

@@ -187,10 +187,28 @@ fn the_deepest_body_and_schema_fit_the_stack() {
 }
 
 #[test]
-fn a_reference_that_leads_back_at_once_ends() {
-    for document in [json!({"$ref": "#"}), json!({"allOf": [{"$ref": "#"}]}), json!({"not": {"$ref": "#"}})] {
-        let _ = schema(&document).check_body(b"{}");
+fn a_schema_that_refers_to_itself_for_the_same_value_is_refused() {
+    let behind =
+        json!({"$ref": "#/$defs/a", "$defs": {"a": {"if": {"$ref": "#/$defs/b"}}, "b": {"$ref": "#/$defs/a"}}});
+    for document in [json!({"$ref": "#"}), json!({"allOf": [{"$ref": "#"}]}), json!({"not": {"$ref": "#"}}), behind] {
+        assert!(refused(&document.to_string()).join("").contains("refers to itself for the same value"), "{document}");
     }
+    for document in [json!({"properties": {"a": {"$ref": "#"}}}), json!({"items": {"anyOf": [{"$ref": "#"}, {}]}})] {
+        schema(&document).check_body(b"{}").unwrap();
+    }
+}
+
+/// Seen from the root each reference leads back, so counted that way the document is small.
+#[test]
+fn a_schema_whose_recursion_hides_what_it_costs_is_refused() {
+    let link = |n: usize| {
+        let up = json!({"$ref": format!("#/$defs/s{}", n + 1)});
+        let down = json!({"$ref": format!("#/$defs/s{}", n.max(1) - 1)});
+        (format!("s{n}"), json!({"anyOf": [up, up, up, up], "properties": {"down": down}}))
+    };
+    let defs: serde_json::Map<_, _> = (0..12).map(link).chain([("s12".to_owned(), json!(false))]).collect();
+    let told = refused(&json!({"$ref": "#/$defs/s11", "$defs": defs}).to_string());
+    assert!(told.join("").contains("values with every $ref written out"), "{told:?}");
 }
 
 #[test]

@@ -194,16 +194,21 @@ spec:
 }
 
 fn deliver(gateway: &Gateway, body: &Value) -> Answer {
+    deliver_to(gateway, HOST, body)
+}
+
+fn deliver_to(gateway: &Gateway, host: &str, body: &Value) -> Answer {
     let body = body.to_string();
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes()), body.as_bytes());
     let tag = tag.as_ref().iter().fold("sha256=".to_owned(), |text, byte| format!("{text}{byte:02x}"));
-    post(HOST, "/hooks", body).header("x-hub-signature-256", &tag).send(gateway.address).unwrap()
+    post(host, "/hooks", body).header("x-hub-signature-256", &tag).send(gateway.address).unwrap()
 }
 
 fn dead(gateway: &Gateway) -> Vec<(String, String)> {
     let events = get("localhost", "/events?state=dead").send(gateway.admin).unwrap().json();
-    let text = |one: &Value, name: &str| one[name].as_str().unwrap_or_default().to_owned();
-    events["events"].as_array().unwrap().iter().map(|one| (text(one, "id"), text(one, "reason"))).collect()
+    let text = |one: &Value, name: &str| one.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let events = events.get("events").and_then(Value::as_array).into_iter().flatten();
+    events.map(|one| (text(one, "id"), text(one, "reason"))).collect()
 }
 
 #[test]
@@ -238,4 +243,74 @@ fn a_source_s_schema_audits_and_a_broken_one_refuses() {
     drop(gateway);
     let gateway = source(&upstream, "Generic", "", r#"{"required": "customer"}"#);
     assert_eq!(told(&deliver(&gateway, &json!({"id": "e-2"}))), (503, "policy_broken".to_owned()));
+}
+
+/// A source that verifies for acme and globex, each with a schema of its own.
+fn shared(acme: &Upstream, globex: &Upstream, (meta, of_acme, of_globex): (&str, &str, &str)) -> Gateway {
+    let own = |name: &str, phone: &str, upstream: &Upstream, document: &str| {
+        let source = format!(
+            "---
+apiVersion: postern.dev/v1alpha1
+kind: WebhookSource
+metadata: {{name: whatsapp, namespace: {name}}}
+spec:
+  provider: WhatsApp
+  shared: {{name: meta, namespace: platform}}
+  schema: {{configMapRef: {{name: schemas, key: event.json}}}}
+  destination: {{backendRef: {{name: adapter, port: 8080}}, path: /events}}
+"
+        );
+        let identifiers = format!("  identifiers: {{whatsAppPhoneNumberIDs: [\"{phone}\"]}}");
+        tenant(name, &format!("api.{name}.example"), &identifiers)
+            + &service(name, "adapter", 8080, upstream.address)
+            + &config_map(name, "schemas", "event.json", document)
+            + &source
+    };
+    let entrance = "---
+apiVersion: postern.dev/v1alpha1
+kind: WebhookSource
+metadata: {name: meta, namespace: platform}
+spec:
+  provider: WhatsApp
+  match: {hostnames: [hooks.example.com], path: /hooks}
+  verification: {secretRefs: [{name: hooks, key: secret}]}
+  schema: {configMapRef: {name: schemas, key: event.json}}
+  sharedWith: {tenants: [acme, globex]}
+";
+    let manifests = [
+        tenant("platform", "hooks.example.com", ""),
+        entrance.to_owned(),
+        secret("platform", "hooks", "secret", SECRET),
+        config_map("platform", "schemas", "event.json", meta),
+        own("acme", "111", acme, of_acme),
+        own("globex", "222", globex, of_globex),
+    ];
+    Gateway::start(&manifests.concat()).unwrap()
+}
+
+#[test]
+fn an_entry_must_fit_the_schema_of_who_verified_it_and_of_who_gets_it() {
+    let (acme, globex) = (Upstream::echo().unwrap(), Upstream::echo().unwrap());
+    let short = r#"{"properties": {"text": {"properties": {"body": {"maxLength": 5}}}}}"#;
+    let gateway = shared(&acme, &globex, (r#"{"required": ["from"]}"#, short, r#"{"$ref": "other.json"}"#));
+    let entry = |phone: &str, message: Value| {
+        let value = json!({"metadata": {"phone_number_id": phone}, "messages": [message]});
+        json!({"id": "1", "changes": [{"field": "messages", "value": value}]})
+    };
+    let message = |id: &str, text: &str| json!({"from": "49", "id": id, "type": "text", "text": {"body": text}});
+    let batch = [
+        entry("111", message("wamid.ok", "hi")),
+        entry("111", message("wamid.long", "much too long")),
+        entry("111", json!({"id": "wamid.nobody", "type": "text"})),
+        // Globex has broken its own schema: that refuses its entries, and nobody else's.
+        entry("222", message("wamid.broken", "hi")),
+    ];
+    assert_eq!(deliver_to(&gateway, "hooks.example.com", &json!({"entry": batch})).status, 200);
+    assert_eq!(acme.wait_for(1)[0].json()["id"], "wamid.ok");
+    let mut dead = dead(&gateway);
+    dead.sort_unstable();
+    let expected =
+        [("wamid.broken", "policy_broken"), ("wamid.long", "schema_invalid"), ("wamid.nobody", "schema_invalid")];
+    assert_eq!(dead, expected.map(|(id, reason)| (id.to_owned(), reason.to_owned())));
+    assert!(globex.received().is_empty());
 }
