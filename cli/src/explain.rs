@@ -20,7 +20,9 @@ use policy::names::ObjectRef;
 use policy::refusal::Refusal;
 use policy::request::{Caller, RequestHead};
 use policy::route::{Matcher, Outcome, PathMatchIr, Place, RuleIr};
+use policy::schema::SchemaIr;
 use policy::snapshot::{ObjectIr, ObjectState, Revision, Snapshot, TenantSnapshot};
+use policy::stage::Filter;
 use policy::tenant::Agreement;
 use policy::webhook_source::WebhookSourceIr;
 use serde::Serialize;
@@ -272,6 +274,9 @@ fn through_rule(
             walk.note("rate_limit", limits.object.to_string(), says);
         }
     }
+    if let Some(block) = &rule.request_schema {
+        walk.tell(Filter::Schema.word(), block, Ok(checked("a body", &block.ir)));
+    }
     way(rule, &mut walk);
     let refused = walk.refused.take();
     let backends: Vec<String> =
@@ -304,6 +309,10 @@ fn authenticated(
         walk.tell("tenant_agreement", block, agreed.map(|()| format!("the caller is {}'s", tenant.tenant)));
     }
     caller
+}
+
+fn checked(what: &str, ir: &SchemaIr) -> String {
+    format!("{what} must fit a JSON Schema of {} bytes", ir.document.len())
 }
 
 /// What forwarding does.
@@ -351,6 +360,9 @@ fn through_source(source: &WebhookSourceIr, head: &RequestHead<'_>, explained: &
         let recipe = &block.ir.recipe;
         let says = format!("`{}` is checked over the raw body with {} secrets", recipe.header, block.ir.secrets.len());
         walk.tell("authentication", block, Ok(says));
+    }
+    if let Some(block) = &source.schema {
+        walk.tell(Filter::Schema.word(), block, Ok(checked("each event", &block.ir)));
     }
     let to = source
         .destination

@@ -51,7 +51,6 @@ pub mod quota;
 pub mod rate_limit;
 pub mod retry;
 pub mod route;
-#[cfg(feature = "crd")]
 pub mod schema;
 #[cfg(feature = "crd")]
 pub mod split;

@@ -17,6 +17,8 @@ pub enum Filter {
     Authorization,
     /// Only authenticated callers spend a budget: a forged request must not spend its victim's.
     RateLimit,
+    /// Only a body that has been paid for is read: parsing it is the dearest thing that a caller can ask of a filter.
+    Schema,
     /// Where it goes, if the upstream is not resting.
     CircuitBreaker,
     /// How often it is tried.
@@ -35,6 +37,7 @@ impl Filter {
         Self::TenantAgreement,
         Self::Authorization,
         Self::RateLimit,
+        Self::Schema,
         Self::CircuitBreaker,
         Self::Retry,
         Self::ResponseHeaders,
@@ -51,6 +54,7 @@ impl Filter {
             Self::TenantAgreement => "tenant_agreement",
             Self::Authorization => "authorization",
             Self::RateLimit => "rate_limit",
+            Self::Schema => "schema",
             Self::CircuitBreaker => "circuit_breaker",
             Self::Retry => "retry",
             Self::ResponseHeaders => "response_headers",

@@ -12,7 +12,7 @@ use policy::stage::Filter;
 use policy::webhook_source::entry::Entry as Part;
 use policy::webhook_source::{Unclaimed, Verified, handshake, sanitise, split};
 
-use super::{Core, Ended};
+use super::{Core, Ended, schema};
 use crate::answer::{self, Body};
 use crate::event::{AcceptError, Entry, Event, NewEvent};
 use crate::http::{Ids, Parsed};
@@ -74,6 +74,7 @@ pub(super) async fn answer(
     }
     let parts = split(source.ir.provider, &source.ir.extraction, &parsed.headers, &body)?;
     ended.events = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+    let parts = fitting(core, (runtime, tenant), source, (body.len(), parts), ended).await?;
     let entries = entries(core, (runtime, tenant), source, ids, parts);
     core.events.accept(entries).await.map_err(|error| not_accepted(&error))?;
     Ok(answer::empty(StatusCode::OK))
@@ -96,19 +97,37 @@ fn verify<'s>(
     guard.judge(Filter::Authentication, verified, &mut ended.would_refuse)
 }
 
+/// The entries of one POST, each with the reason why it does not fit a schema: that of the source which verified it,
+/// and that of the one which it goes to.
+async fn fitting(
+    core: &Core,
+    (runtime, tenant): (&Runtime, &Arc<TenantRuntime>),
+    source: &Arc<Source>,
+    (length, parts): (usize, Vec<Part>),
+    ended: &mut Ended,
+) -> Result<Vec<(Option<Reason>, Part)>, Refusal> {
+    let guards = |part: &Part| {
+        let to = place(runtime, tenant, source, part).source;
+        let other = Some(to).filter(|to| !Arc::ptr_eq(to, source)).and_then(|to| to.schema.clone());
+        source.schema.iter().cloned().chain(other).collect()
+    };
+    let parts = parts.into_iter().map(|part| (guards(&part), part)).collect();
+    schema::entries(core, length, parts, ended).await
+}
+
 /// The entries of one POST with their tenants; what belongs to nobody is dead, or left out.
 fn entries(
     core: &Core,
     (runtime, tenant): (&Runtime, &Arc<TenantRuntime>),
     source: &Arc<Source>,
     ids: &Ids,
-    parts: Vec<Part>,
+    parts: Vec<(Option<Reason>, Part)>,
 ) -> Vec<Entry> {
     let now_secs = core.clock.now_secs();
     let mut entries = Vec::with_capacity(parts.len());
-    for part in parts {
+    for (misfit, part) in parts {
         let place = place(runtime, tenant, source, &part);
-        let refused = place.refused.or_else(|| too_old(source, &part, now_secs));
+        let refused = place.refused.or_else(|| too_old(source, &part, now_secs)).or(misfit);
         if refused == Some(Reason::Unclaimed) && source.ir.unclaimed == Unclaimed::Refuse {
             continue;
         }
@@ -130,7 +149,11 @@ fn place<'r>(runtime: &'r Runtime, tenant: &'r Arc<TenantRuntime>, source: &'r A
         Some(owner) if source.ir.shared_with.contains(owner) => {
             let found = runtime.tenant(owner).and_then(|tenant| Some((tenant, behind(tenant, &source.object)?)));
             match found {
-                Some((tenant, source)) => Place { tenant, source, refused: None },
+                // The other tenants' entries go on, so its own broken policy cannot refuse the request.
+                Some((tenant, source)) => {
+                    let broken = !source.ir.broken_security.is_empty();
+                    Place { tenant, source, refused: broken.then_some(Reason::PolicyBroken) }
+                }
                 None => own(Some(Reason::Unclaimed)),
             }
         }

@@ -115,15 +115,18 @@ impl Builder {
             upstream: self.upstreams.get_or_build(&snapshot.tenant, &backend.upstream, breaker),
             weight: backend.weight,
         });
+        let mut broken_security = ir.broken_security.clone();
+        let schema = super::schema(ir.request_schema.as_ref(), "requestSchema", &mut broken_security);
         Ok(Rule {
             object: object.to_string().into(),
             name: ir.name.clone(),
-            broken_security: ir.broken_security.clone(),
+            broken_security,
             addresses,
             cors,
             authentication: authenticator(&ir.authentication, methods),
             authorization,
             limits,
+            schema,
             security_headers: Guard::build(ir.security_headers.as_ref(), SecurityHeaders::new)?,
             forwarded_names: methods.forwarded_names().cloned().collect(),
             timeouts: ir.timeouts.clone(),

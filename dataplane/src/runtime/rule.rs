@@ -13,6 +13,7 @@ use policy::ip_allow::AddressRanges;
 use policy::rate_limit::Limits;
 use policy::retry::RetryIr;
 use policy::route::TimeoutsIr;
+use policy::schema::Schema;
 
 use super::Guard;
 use crate::upstream::Backend;
@@ -36,6 +37,8 @@ pub struct Rule {
     pub authorization: Option<Guard<AuthorizationIr>>,
     /// The limits that apply, each policy with its own mode.
     pub limits: Limits,
+    /// What request bodies must look like.
+    pub schema: Option<Guard<Arc<Schema>>>,
     /// Header fields for answers.
     pub security_headers: Option<Guard<SecurityHeaders>>,
     /// Header fields that the tenant's methods forward: from outside they are always removed.

@@ -9,6 +9,7 @@ use policy::ip_allow::AddressRanges;
 use policy::names::{Hostname, ObjectRef, TenantName};
 use policy::ordering::RetrySchedule;
 use policy::rate_limit::Limits;
+use policy::schema::Schema;
 use policy::secret::Secret;
 use policy::upstream::UpstreamKey;
 use policy::webhook_source::{DestinationIr, RecipeError, Verifier, WebhookSourceIr};
@@ -56,6 +57,8 @@ pub struct Source {
     pub handshake: Option<Secret>,
     /// Its limits.
     pub limits: Limits,
+    /// What its events must look like.
+    pub schema: Option<Guard<Arc<Schema>>>,
     /// Where its events go.
     pub destination: Option<Arc<Destination>>,
 }
@@ -68,12 +71,13 @@ impl Source {
     pub fn new(
         tenant: &TenantName,
         object: &ObjectRef,
-        ir: WebhookSourceIr,
+        mut ir: WebhookSourceIr,
         limits: Limits,
         upstreams: &Registry,
     ) -> Result<Self, SourceError> {
         let verifier = Guard::build(ir.verification.as_ref(), Verifier::new)?;
         let addresses = Guard::build(ir.addresses.as_ref(), |ir| Ok::<_, SourceError>(AddressRanges::new(ir)))?;
+        let schema = super::schema(ir.schema.as_ref(), "schema", &mut ir.broken_security);
         let destination = ir.destination.as_ref().map(|to| Arc::new(destination(tenant, to, &ir, upstreams)));
         Ok(Self {
             object: object.clone(),
@@ -84,6 +88,7 @@ impl Source {
             addresses,
             verifier,
             limits,
+            schema,
             destination,
             ir,
         })

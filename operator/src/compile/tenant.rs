@@ -187,6 +187,7 @@ fn refusing(declared: &Declared<RouteSpec>, footprint: &Footprint) -> Option<Rou
         cors: None,
         authentication: Attached { ir: nobody, mode: Mode::Enforce, origin: Origin::Default },
         authorization: None,
+        request_schema: None,
         security_headers: None,
         timeouts: TimeoutsIr { request_ms: settings::DEFAULT_REQUEST_MS, backend_request_ms: 0 },
         retry: None,

@@ -1,6 +1,6 @@
 //! A WebhookSource to its IR.
 //!
-//! What cannot be compiled of verification or addresses makes the source refuse every request; what cannot be
+//! What cannot be compiled of verification, addresses or schema makes the source refuse every request; what cannot be
 //! compiled of the rest keeps its last good.
 
 use std::ops::RangeInclusive;
@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::recipe::recipe;
 use super::{
-    DeliveryIr, DeliverySpec, DestinationIr, DestinationSpec, EntranceIr, EntranceSpec, EventTimeIr, EventTimeSpec,
-    ExtractIr, ExtractSpec, ExtractionIr, ExtractionSpec, Preset, Provider, SanitiseIr, SanitiseSpec,
+    DeliveryIr, DeliverySpec, DestinationIr, DestinationSpec, EntranceIr, EntranceSpec, EventSchemaSpec, EventTimeIr,
+    EventTimeSpec, ExtractIr, ExtractSpec, ExtractionIr, ExtractionSpec, Preset, Provider, SanitiseIr, SanitiseSpec,
     SourceAddressesSpec, Unclaimed, VerificationIr, VerificationSpec, WebhookSourceIr, WebhookSourceSpec,
 };
 use crate::attach::{Attached, Origin};
@@ -18,6 +18,7 @@ use crate::mode::Mode;
 use crate::names::{Hostname, Kind, ObjectRef, TenantName};
 use crate::problem::Problems;
 use crate::refs::{Refs, resolved};
+use crate::schema::SchemaIr;
 use crate::units::{DurationText, SizeText};
 use crate::upstream::{self, UpstreamKey};
 
@@ -43,7 +44,7 @@ const DEFAULT_BODY: u64 = 1024 * 1024;
 const STRING_LENGTHS: RangeInclusive<u64> = 256..=8 * 1024 * 1024;
 /// Depths that may be asked for. The least leaves every event of ours whole; no body goes deeper than the most.
 const DEPTHS: RangeInclusive<u32> = 16..=100;
-const SECURITY: [&str; 2] = ["verification", "sourceAddresses"];
+const SECURITY: [&str; 3] = ["verification", "sourceAddresses", "schema"];
 
 /// A source, or `None` when its last good has to stay.
 pub fn compile(
@@ -59,6 +60,9 @@ pub fn compile(
     });
     let addresses = secured(problems.at("sourceAddresses"), &mut broken, |problems| {
         spec.source_addresses.as_ref().map(|block| addresses(block, problems))
+    });
+    let schema = secured(problems.at("schema"), &mut broken, |problems| {
+        spec.schema.as_ref().filter(|block| block.mode.runs()).map(|block| schema(block, around.refs, problems))
     });
     let before = problems.errors();
     shape(spec, &broken, &mut problems);
@@ -83,6 +87,7 @@ pub fn compile(
             .map(|shared| ObjectRef::new(Kind::WebhookSource, shared.namespace.as_str(), shared.name.as_str())),
         shared_with: shared_with(spec, problems.at("sharedWith")),
         unclaimed: spec.unclaimed.unwrap_or(Unclaimed::DeadLetter),
+        schema,
         extraction: match spec.provider.preset() {
             Some(preset) => preset.extraction(),
             None => spec.event.as_ref().map(|event| extraction(event, problems.at("event"))).unwrap_or_default(),
@@ -156,9 +161,6 @@ fn shape(spec: &WebhookSourceSpec, broken: &[Arc<str>], problems: &mut Problems<
         let help = "leave it out: a repeat is known by its id, and a signed time has a window of its own";
         problems.at("replay").invalid("would refuse every event: this provider's events carry no time", help);
     }
-    if spec.schema.is_some() {
-        problems.at("schema").not_enforced("leave it out, and let the destination check its events");
-    }
     if spec.provider != Provider::Generic && spec.event.is_some() {
         problems
             .at("event")
@@ -211,6 +213,11 @@ fn addresses(spec: &SourceAddressesSpec, mut problems: Problems<'_>) -> Option<A
     let block = IpAllowSpec { allow: allow.clone(), deny: deny.clone(), countries: countries.clone(), mode: *mode };
     let ir = ip_allow::compile(&block, problems)?;
     Some(Attached { ir, mode: *mode, origin: Origin::WebhookSource })
+}
+
+fn schema(spec: &EventSchemaSpec, refs: &dyn Refs, problems: Problems<'_>) -> Option<Attached<SchemaIr>> {
+    let ir = crate::schema::compile(&spec.config_map_ref, refs, problems)?;
+    Some(Attached { ir, mode: spec.mode, origin: Origin::WebhookSource })
 }
 
 fn entrance(spec: &EntranceSpec, held: &[Hostname], mut problems: Problems<'_>) -> Option<EntranceIr> {

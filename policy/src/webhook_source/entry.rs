@@ -39,6 +39,8 @@ pub struct Entry {
     pub time_ms: Option<i64>,
     /// The event itself, normalised.
     pub data: Value,
+    /// The member of `data` that is the provider's own object; `None`: all of it is.
+    pub own: Option<&'static str>,
     /// Of a kind that is not known: delivered as it came.
     pub unknown: bool,
     /// U+FFFD stands in its request for an escape that names no character.
@@ -49,7 +51,14 @@ impl Entry {
     /// An event of which only the owner is known.
     pub(super) fn of(identifiers: EntryIdentifiers) -> Self {
         let (id, kind, conversation) = (String::new(), String::new(), String::new());
-        Self { identifiers, id, kind, conversation, time_ms: None, data: Value::Null, unknown: false, mended: false }
+        let data = Value::Null;
+        Self { identifiers, id, kind, conversation, time_ms: None, data, own: None, unknown: false, mended: false }
+    }
+
+    /// The provider's own object, as it came.
+    #[must_use]
+    pub fn event(&self) -> &Value {
+        self.own.and_then(|member| self.data.get(member)).unwrap_or(&self.data)
     }
 }
 

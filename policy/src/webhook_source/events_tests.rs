@@ -170,6 +170,20 @@ fn every_event_fits_the_published_schemas() {
 }
 
 #[test]
+fn the_providers_own_object_is_found_in_every_event() {
+    for fixture in fixtures() {
+        let mut places = Vec::new();
+        all_places(&fixture.body, String::new(), &mut places);
+        let body = fixture.body.to_string();
+        let entries = split(fixture.provider, &ExtractionIr::default(), &HeaderMap::new(), body.as_bytes());
+        for entry in entries.unwrap() {
+            let sent = places.iter().any(|place| fixture.body.pointer(place) == Some(entry.event()));
+            assert!(sent, "{}: {}", fixture.name, entry.event());
+        }
+    }
+}
+
+#[test]
 fn the_schemas_are_json_schemas() {
     for file in SCHEMAS {
         assert!(jsonschema::meta::is_valid(&schema(file)), "{file}");

@@ -9,6 +9,7 @@ use crate::attach::Attached;
 use crate::ip_allow::IpAllowIr;
 use crate::mode::Mode;
 use crate::names::{Hostname, ObjectRef, TenantName};
+use crate::schema::SchemaIr;
 use crate::secret::Secret;
 use crate::upstream::UpstreamKey;
 
@@ -342,6 +343,8 @@ pub struct WebhookSourceIr {
     pub shared_with: Vec<TenantName>,
     /// What becomes of entries that nobody claims.
     pub unclaimed: Unclaimed,
+    /// What its events must look like.
+    pub schema: Option<Attached<SchemaIr>>,
     /// What a generic source says of its events.
     pub extraction: ExtractionIr,
     /// What its events are kept within; the default is what a snapshot of an older version means.

@@ -275,12 +275,15 @@ pub struct SanitiseSpec {
     pub max_depth: Option<u32>,
 }
 
-/// A JSON Schema that events must fit.
+/// A JSON Schema (2020-12 or draft-07) that events must fit; one that does not becomes a dead letter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EventSchemaSpec {
-    /// Where it is.
+    /// Where the schema is: one JSON document.
     pub config_map_ref: ConfigMapKeyRef,
+    /// Whether it enforces, audits or rests.
+    #[serde(default)]
+    pub mode: Mode,
 }
 
 /// Where events go.

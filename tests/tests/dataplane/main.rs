@@ -6,6 +6,7 @@ mod forward;
 mod http;
 mod providers;
 mod reload;
+mod schema;
 mod webhook;
 
 use tests::gateway::Gateway;

@@ -66,6 +66,7 @@ pub(super) fn entry(body: Value) -> Entry {
         time_ms: time.and_then(|time| time.parse::<jiff::Timestamp>().ok()).map(jiff::Timestamp::as_millisecond),
         unknown,
         data,
+        own: Some("notification"),
         ..Entry::of(identifiers)
     }
 }

@@ -169,6 +169,7 @@ impl Change<'_> {
             time_ms: time_ms(message, "timestamp"),
             unknown: !known,
             data: self.data(own, ("message", message)),
+            own: Some("message"),
             ..Entry::of(self.identifiers.clone())
         }
     }
@@ -194,6 +195,7 @@ impl Change<'_> {
             time_ms: time_ms(status, "timestamp"),
             unknown: !known,
             data: self.data(own, ("status", status)),
+            own: Some("status"),
             ..Entry::of(self.identifiers.clone())
         }
     }
@@ -206,6 +208,7 @@ impl Change<'_> {
             conversation: joined(&[self.phone()]),
             unknown: content.is_none(),
             data: self.data(json!({"content": content}), ("error", error)),
+            own: Some("error"),
             ..Entry::of(self.identifiers.clone())
         }
     }
@@ -215,7 +218,7 @@ impl Change<'_> {
         let known = FIELDS.contains(&field);
         let kind = type_of("whatsapp", field, known, &FIELDS);
         let entry = whole(self.identifiers.clone(), self.sent.as_deref(), kind, !known, self.value.clone());
-        Entry { data: self.data(json!({"field": field}), ("value", self.value)), ..entry }
+        Entry { data: self.data(json!({"field": field}), ("value", self.value)), own: Some("value"), ..entry }
     }
 }
 
