@@ -89,7 +89,11 @@ fn filters(
     }
     let head = parsed.head();
     if let Some(guard) = &rule.addresses {
-        guard.judge(Filter::Addresses, guard.decider.check(head.address), &mut ended.would_refuse)?;
+        guard.judge(
+            Filter::Addresses,
+            guard.decider.check(head.address, || core.clock.now_secs()),
+            &mut ended.would_refuse,
+        )?;
     }
     tenant.failures.check(head.address, core.clock.mono_ns())?;
     if let Some(guard) = &rule.cors

@@ -3,7 +3,7 @@
 //! - Attaches to: a host and path of its tenant, or to a shared source that verifies for it.
 //! - Runs at: [`crate::stage::Filter::Authentication`], over the raw body; nothing has parsed it before.
 //! - Says no with: 401, reasons `signature_missing`, `signature_invalid`, `timestamp_outside_window`; 403
-//!   `handshake_refused`; 400 `payload_invalid`; per entry `unclaimed` and `tenant_mismatch`.
+//!   `handshake_refused`, `client_certificate_refused`; 400 `payload_invalid`; per entry `unclaimed` and `tenant_mismatch`.
 //! - When it cannot decide: a secret that is missing or malformed refuses, 503 `policy_broken`.
 
 #[cfg(feature = "crd")]
@@ -17,6 +17,7 @@ mod owners;
 mod provider;
 #[cfg(feature = "crd")]
 mod recipe;
+mod replay;
 mod sign;
 #[cfg(feature = "crd")]
 mod spec;
@@ -29,6 +30,7 @@ pub use entry::{Entry, EntryIdentifiers, split};
 pub use ir::*;
 pub use owners::Owners;
 pub use provider::{Preset, Provider};
+pub use replay::in_window;
 #[cfg(feature = "crd")]
 pub use spec::*;
 pub use verify::{RecipeError, Verifier};
