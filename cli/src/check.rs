@@ -11,7 +11,8 @@ use policy::problem::{Problem, ProblemKind, Severity};
 use policy::snapshot::{Revision, Snapshot};
 use serde::Serialize;
 
-use crate::{installation, out};
+use crate::installation::{self, ProvidedArgs};
+use crate::out;
 
 /// What is written after `check`.
 #[derive(Debug, clap::Args)]
@@ -24,7 +25,7 @@ pub struct Args {
     pub output: Output,
     /// What the gateway will be started with.
     #[command(flatten)]
-    pub provided: installation::Args,
+    pub provided: ProvidedArgs,
 }
 
 /// How to print what was found.

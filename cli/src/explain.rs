@@ -28,7 +28,8 @@ use policy::tenant::Agreement;
 use policy::webhook_source::WebhookSourceIr;
 use serde::Serialize;
 
-use crate::{installation, out};
+use crate::installation::{self, ProvidedArgs};
+use crate::out;
 
 /// What is written after `explain`.
 #[derive(Debug, clap::Args)]
@@ -46,7 +47,7 @@ pub struct Args {
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     address: IpAddr,
     #[command(flatten)]
-    provided: installation::Args,
+    provided: ProvidedArgs,
     /// Prints JSON.
     #[arg(long)]
     json: bool,

@@ -1,5 +1,6 @@
 //! What whoever runs the gateway provides beside the manifests: the same for `run`, `check` and `explain`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,7 +14,7 @@ use policy::units::DurationText;
 
 /// What may be written for it.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub struct ProvidedArgs {
     /// Ranges that providers publish: a list in YAML or JSON, or a directory of lists; watched.
     #[arg(long, value_name = "FILE_OR_DIR")]
     provider_ranges: Option<PathBuf>,
@@ -65,7 +66,7 @@ pub enum ReadError {
 ///
 /// # Errors
 /// [`ReadError`]
-pub fn read(args: &Args, dir: &Path) -> Result<(Files, Option<Arc<CountryDatabase>>), ReadError> {
+pub fn read(args: &ProvidedArgs, dir: &Path) -> Result<(Files, Option<Arc<CountryDatabase>>), ReadError> {
     let mut installation = Installation::open(args)?;
     let files = installation.read(dir, None)?;
     Ok((files, installation.country_database))
@@ -74,10 +75,21 @@ pub fn read(args: &Args, dir: &Path) -> Result<(Files, Option<Arc<CountryDatabas
 /// Reads manifests, with all that is provided beside them.
 #[derive(Debug)]
 pub struct Installation {
-    args: Args,
+    args: ProvidedArgs,
     /// The country database, if there is one.
     pub country_database: Option<Arc<CountryDatabase>>,
     lists: Lists,
+    /// How old each provider's list was when it was last told.
+    told: BTreeMap<Arc<str>, Age>,
+}
+
+/// How old a list is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Age {
+    Fresh,
+    /// Past half of its time.
+    Aging,
+    Old,
 }
 
 impl Installation {
@@ -85,9 +97,9 @@ impl Installation {
     ///
     /// # Errors
     /// [`CountryDatabaseError`]
-    pub fn open(args: &Args) -> Result<Self, CountryDatabaseError> {
+    pub fn open(args: &ProvidedArgs) -> Result<Self, CountryDatabaseError> {
         let country_database = args.country_database.as_deref().map(CountryDatabase::open).transpose()?.map(Arc::new);
-        Ok(Self { args: args.clone(), country_database, lists: Lists::default() })
+        Ok(Self { args: args.clone(), country_database, lists: Lists::default(), told: BTreeMap::new() })
     }
 
     /// Reads a directory of manifests and the lists; what cannot be read keeps its last good.
@@ -108,9 +120,9 @@ impl Installation {
         Ok(files)
     }
 
-    /// Reads the country database again if its file is another one, and says in the log what came of it, and how
-    /// old the lists of ranges are that have outlived half of their time.
-    pub fn refresh(&self, files: &Files) {
+    /// Reads the country database again if its file is another one, and says in the log what came of it, and which
+    /// lists of ranges have grown old.
+    pub fn refresh(&mut self, files: &Files) {
         match self.country_database.as_ref().map(|database| database.refresh()) {
             None | Some(Ok(false)) => {}
             Some(Ok(true)) => tracing::info!("the country database is read again"),
@@ -119,21 +131,37 @@ impl Installation {
                 tracing::error!(error, "the country database stays as it was");
             }
         }
-        let (now, most) = (now_secs(), self.args.provider_ranges_max_age.as_secs());
-        for list in files.gathered.installation.provider_ranges.values() {
-            let age = u64::try_from(now.saturating_sub(list.date_secs)).unwrap_or_default();
-            let (provider, days, source) = (&*list.provider, age / 86_400, &*list.source);
-            if age >= most {
-                tracing::error!(provider, age_days = days, source, "a provider's ranges are past their maximum age");
-            } else if age >= most / 2 {
-                tracing::warn!(provider, age_days = days, source, "a provider's ranges have to be refreshed");
+        self.tell_ages(files, now_secs());
+    }
+
+    /// A list's age is told when it changes, not each time that it is looked at.
+    fn tell_ages(&mut self, files: &Files, now_secs: i64) {
+        let most = self.args.provider_ranges_max_age.as_secs();
+        let mut told = BTreeMap::new();
+        for (name, list) in &files.gathered.installation.provider_ranges {
+            let secs = u64::try_from(now_secs.saturating_sub(list.date_secs)).unwrap_or_default();
+            let age = match secs {
+                secs if secs >= most => Age::Old,
+                secs if secs >= most / 2 => Age::Aging,
+                _ => Age::Fresh,
+            };
+            let (provider, age_days, source) = (&**name, secs / 86_400, &*list.source);
+            match age {
+                _ if self.told.get(name) == Some(&age) => {}
+                Age::Fresh => tracing::info!(provider, age_days, source, "a provider's ranges are fresh"),
+                Age::Aging => tracing::warn!(provider, age_days, source, "a provider's ranges have to be refreshed"),
+                Age::Old => {
+                    tracing::error!(provider, age_days, source, "a provider's ranges are past their maximum age")
+                }
             }
+            told.insert(Arc::clone(name), age);
         }
+        self.told = told;
     }
 
     /// The files to watch beside the manifests.
     pub fn watched(&self) -> impl Iterator<Item = &Path> {
-        let Args { provider_ranges, country_database, .. } = &self.args;
+        let ProvidedArgs { provider_ranges, country_database, .. } = &self.args;
         [provider_ranges, country_database].into_iter().flatten().map(PathBuf::as_path)
     }
 }

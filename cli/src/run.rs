@@ -19,7 +19,7 @@ use policy::snapshot::{Revision, Snapshot};
 use policy::units::{DurationText, SizeText};
 use tracing_subscriber::EnvFilter;
 
-use crate::installation::{self, Installation};
+use crate::installation::{Installation, ProvidedArgs};
 use crate::{check, out};
 
 /// How long edits may follow each other before they are read: an editor writes a file in several steps.
@@ -55,7 +55,7 @@ pub struct Args {
     #[arg(long = "allow-upstream", value_name = "CIDR")]
     allowed_upstreams: Vec<ipnet::IpNet>,
     #[command(flatten)]
-    provided: installation::Args,
+    provided: ProvidedArgs,
     /// Connections at once.
     #[arg(long, value_name = "COUNT", default_value_t = 20_000)]
     max_connections: usize,

@@ -1,6 +1,7 @@
 //! Header fields that only the gateway may set: a caller cannot send them through.
 
 use http::header::{HeaderMap, HeaderName};
+use policy::client_certificate::CERTIFICATE_FIELDS;
 
 /// Prefix of the gateway's own fields.
 const OWN_PREFIX: &str = "x-postern-";
@@ -18,22 +19,10 @@ const IDENTITY: [&str; 9] = [
     "x-original-url",
 ];
 
-/// Beginnings of the fields in which proxies, and RFC 9440, tell which client certificate was shown.
-const CERTIFICATE: [&str; 8] = [
-    "client-cert",
-    "ssl-client-",
-    "x-amzn-mtls-",
-    "x-client-cert",
-    "x-client-subject",
-    "x-forwarded-client-cert",
-    "x-forwarded-tls-client-cert",
-    "x-ssl-client-",
-];
-
 /// Removes what is told of client certificates: all of it when the peer is no trusted proxy; of a trusted one only
 /// what is spelt with `_`, which proxies let pass though many upstreams read it as `-`.
 pub(crate) fn strip_client_certificates(headers: &mut HeaderMap, trusted: bool) {
-    let told = |name: &str| CERTIFICATE.iter().any(|prefix| starts(name, prefix));
+    let told = |name: &str| CERTIFICATE_FIELDS.iter().any(|prefix| starts(name, prefix));
     let found: Vec<HeaderName> = headers
         .keys()
         .filter(|name| told(name.as_str()) && (!trusted || name.as_str().contains('_')))

@@ -2,22 +2,19 @@
 
 use http::HeaderName;
 
-use super::{ClientCertificateIr, ClientCertificateSpec};
+use super::{CERTIFICATE_FIELDS, ClientCertificateIr, ClientCertificateSpec};
 use crate::problem::Problems;
-
-/// Header fields that say something else, or that callers of every kind send.
-const TAKEN: [&str; 6] = ["authorization", "cookie", "forwarded", "host", "x-forwarded-for", "user-agent"];
 
 /// The block, or `None` when a problem was recorded.
 pub fn compile(spec: &ClientCertificateSpec, mut problems: Problems<'_>) -> Option<ClientCertificateIr> {
     let ClientCertificateSpec { from_header, format, subject_common_name, mode: _ } = spec;
     let before = problems.errors();
     match HeaderName::from_bytes(from_header.as_bytes()) {
-        Ok(name) if !TAKEN.contains(&name.as_str()) && !from_header.contains('_') => {}
-        Ok(_) => problems.at("fromHeader").invalid(
-            format!("{from_header} is no field that a proxy tells a certificate in"),
-            "name the field that your proxy sets, such as X-Amzn-Mtls-Clientcert-Subject",
-        ),
+        Ok(name) if is_certificate_field(name.as_str()) => {}
+        Ok(_) => {
+            let help = format!("have your proxy set one that begins with one of {}", CERTIFICATE_FIELDS.join(", "));
+            problems.at("fromHeader").invalid(format!("{from_header} is a field that every caller may send"), help);
+        }
         Err(_) => {
             problems.at("fromHeader").invalid(format!("{from_header:?} is no header field"), "write a field's name");
         }
@@ -34,6 +31,11 @@ pub fn compile(spec: &ClientCertificateSpec, mut problems: Problems<'_>) -> Opti
         format: *format,
         common_name: name.into(),
     })
+}
+
+/// With `_` in it even a trusted proxy is not believed: it may have let a caller's own pass.
+fn is_certificate_field(name: &str) -> bool {
+    CERTIFICATE_FIELDS.iter().any(|start| name.starts_with(start)) && !name.contains('_')
 }
 
 #[cfg(test)]

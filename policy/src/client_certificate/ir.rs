@@ -4,6 +4,20 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+/// How the fields begin in which proxies, and RFC 9440, tell which client certificate was shown. The gateway removes
+/// them from everybody who is no trusted proxy, so a block may name no other: what is never removed can be forged.
+pub const CERTIFICATE_FIELDS: [&str; 9] = [
+    "cf-client-cert-",
+    "client-cert",
+    "ssl-client-",
+    "x-amzn-mtls-",
+    "x-client-cert",
+    "x-client-subject",
+    "x-forwarded-client-cert",
+    "x-forwarded-tls-client-cert",
+    "x-ssl-client-",
+];
+
 /// How a proxy writes a certificate's subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
