@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use dataplane::outside::CountryDatabase;
-use dataplane::runtime::{Addresses, NoCountryDatabase};
+use dataplane::runtime::Addresses;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use operator::compile::compile;
 use policy::attach::{Attached, Origin};
@@ -347,8 +347,7 @@ fn addresses(
     head: &RequestHead<'_>,
     countries: Option<&Arc<CountryDatabase>>,
 ) -> Result<String, Refusal> {
-    let broken = |error: NoCountryDatabase| Refusal::new(Reason::PolicyBroken, error.to_string());
-    Addresses::new(&block.ir, countries).map_err(broken)?.check(head.address, now_secs)?;
+    Addresses::new(&block.ir, countries).check(head.address, now_secs)?;
     let mut from = String::new();
     for list in &block.ir.providers {
         let date = jiff::Timestamp::from_second(list.date_secs).unwrap_or_default();

@@ -179,16 +179,15 @@ fn watch(
 fn watcher(dir: &Path, file: Option<OsString>, wakes: Sender<Wake>) -> Result<notify::RecommendedWatcher, RunError> {
     let failed = |error| RunError::Watch(dir.to_owned(), error);
     let mode = if file.is_none() { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
-    let meant = move |path: &PathBuf| {
-        let name = path.file_name();
-        file.as_ref().is_none_or(|file| name == Some(file) || name == Some(OsStr::new("..data")))
-    };
+    let is_it = |name: &OsStr, file: &OsString| name == file || name == "..data";
+    let meant =
+        move |path: &PathBuf| file.as_ref().is_none_or(|file| path.file_name().is_some_and(|name| is_it(name, file)));
+    // Reading a file is an event too; only what may change its content counts.
+    let counts =
+        move |event: notify::Event| !event.kind.is_access() && (event.need_rescan() || event.paths.iter().any(&meant));
     let changed = move |event: notify::Result<notify::Event>| {
-        // Reading a file is an event too; only what may change its content counts. An error means that events
-        // were lost, so it counts as one.
-        if !event
-            .is_ok_and(|event| event.kind.is_access() || !(event.paths.is_empty() || event.paths.iter().any(&meant)))
-        {
+        // An error means that events were lost, so it counts as one.
+        if event.map_or(true, &counts) {
             let _ = wakes.send(Wake::Changed);
         }
     };

@@ -40,7 +40,7 @@ pub struct GatewaySettings {
     pub data: PathBuf,
     /// Ranges that URLs of tenants may lead to although they are inside.
     pub allowed_upstreams: Vec<IpNet>,
-    /// In which country an address is; without it a block that names countries is not applied.
+    /// In which country an address is; without it a block that names countries refuses.
     pub country_database: Option<Arc<CountryDatabase>>,
     /// The event store's bound.
     pub max_spool_bytes: u64,

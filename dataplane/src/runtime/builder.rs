@@ -15,7 +15,7 @@ use policy::snapshot::{ObjectEntry, ObjectIr, TenantSnapshot};
 use policy::upstream::ServiceEndpoints;
 
 use super::source::{Source, SourceError};
-use super::{Addresses, Guard, NoCountryDatabase, Object, Rule, Runtime, TenantRuntime};
+use super::{Addresses, Guard, Object, Rule, Runtime, TenantRuntime};
 use crate::outside::CountryDatabase;
 use crate::telemetry::Metrics;
 use crate::upstream::{Backend, Registry};
@@ -29,9 +29,6 @@ pub enum BuildError {
     /// A header field in it cannot be used.
     #[error("a security header cannot be used")]
     Headers(#[from] HeadersError),
-    /// Its addresses cannot be decided here.
-    #[error("the addresses cannot be used")]
-    Addresses(#[from] NoCountryDatabase),
     /// Its verification cannot be used.
     #[error("the source cannot be used")]
     Source(#[from] SourceError),
@@ -61,7 +58,7 @@ impl Builder {
         Self { metrics, upstreams, countries: None, counts: LimitCounts::default(), carried: Mutex::default() }
     }
 
-    /// The same with a country database, without which a block that names countries cannot be made ready.
+    /// The same with a country database, without which a block that names countries refuses.
     #[must_use]
     pub fn with_countries(self, countries: Option<Arc<CountryDatabase>>) -> Self {
         Self { countries, ..self }
@@ -117,7 +114,8 @@ impl Builder {
         methods: &Methods,
     ) -> Result<Rule, BuildError> {
         let limits = self.limits(snapshot, |policy| policy.covers_rule(object, &ir.name));
-        let addresses = Guard::build(ir.addresses.as_ref(), |ir| Addresses::new(ir, self.countries.as_ref()))?;
+        let addresses =
+            Guard::build(ir.addresses.as_ref(), |ir| Ok::<_, BuildError>(Addresses::new(ir, self.countries.as_ref())))?;
         let cors = Guard::build(ir.cors.as_ref(), |ir| Ok::<_, BuildError>(Cors::new(ir)))?;
         let authorization = Guard::build(ir.authorization.as_ref(), |ir| Ok::<_, BuildError>(ir.clone()))?;
         let breaker = ir.circuit_breaker.as_ref().filter(|attached| attached.mode.runs()).map(|attached| &attached.ir);

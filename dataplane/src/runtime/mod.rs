@@ -17,7 +17,7 @@ use hashbrown::HashMap;
 use policy::names::{Hostname, ObjectRef, TenantName};
 use policy::webhook_source::Owners;
 
-pub use addresses::{Addresses, NoCountryDatabase};
+pub use addresses::Addresses;
 pub use builder::{BuildError, Builder};
 pub use guard::Guard;
 pub use rule::Rule;

@@ -13,7 +13,7 @@ use policy::secret::Secret;
 use policy::upstream::UpstreamKey;
 use policy::webhook_source::{DestinationIr, RecipeError, Verifier, WebhookSourceIr};
 
-use super::{Addresses, Guard, NoCountryDatabase};
+use super::{Addresses, Guard};
 use crate::event::deliver::Destination;
 use crate::outside::CountryDatabase;
 use crate::upstream::Registry;
@@ -34,9 +34,6 @@ pub enum SourceError {
     /// Its recipe cannot be used.
     #[error("the recipe cannot be used")]
     Recipe(#[from] RecipeError),
-    /// Its addresses cannot be decided here.
-    #[error("the addresses cannot be used")]
-    Addresses(#[from] NoCountryDatabase),
     /// Its client certificate cannot be asked for.
     #[error("the client certificate cannot be used")]
     Certificate(#[from] IdentityError),
@@ -82,7 +79,7 @@ impl Source {
         upstreams: &Registry,
     ) -> Result<Self, SourceError> {
         let verifier = Guard::build(ir.verification.as_ref(), Verifier::new)?;
-        let addresses = Guard::build(ir.addresses.as_ref(), |ir| Addresses::new(ir, countries))?;
+        let addresses = Guard::build(ir.addresses.as_ref(), |ir| Ok::<_, SourceError>(Addresses::new(ir, countries)))?;
         let client_certificate = Guard::build(ir.client_certificate.as_ref(), ClientIdentity::new)?;
         let destination = ir.destination.as_ref().map(|to| Arc::new(destination(tenant, to, &ir, upstreams)));
         Ok(Self {

@@ -4,12 +4,13 @@ use ipnet::IpNet;
 
 use super::{CountriesIr, CountriesSpec, CountryCode, IpAllowIr, IpAllowSpec, SourceAddressesSpec, providers};
 use crate::installation::Installation;
+use crate::mode::Mode;
 use crate::problem::Problems;
 
 /// The ranges and countries of a block; `None` when a problem was recorded.
 pub fn compile(spec: &IpAllowSpec, installation: &Installation, problems: Problems<'_>) -> Option<IpAllowIr> {
-    let IpAllowSpec { allow, deny, countries, mode: _ } = spec;
-    block((&[], allow, deny), countries.as_ref(), installation, problems)
+    let IpAllowSpec { allow, deny, countries, mode } = spec;
+    block((&[], allow, deny), countries.as_ref(), (*mode, installation), problems)
 }
 
 /// The same of a WebhookSource, which can name providers.
@@ -18,14 +19,14 @@ pub fn compile_source(
     installation: &Installation,
     problems: Problems<'_>,
 ) -> Option<IpAllowIr> {
-    let SourceAddressesSpec { providers, allow, deny, countries, mode: _ } = spec;
-    block((providers, allow, deny), countries.as_ref(), installation, problems)
+    let SourceAddressesSpec { providers, allow, deny, countries, mode } = spec;
+    block((providers, allow, deny), countries.as_ref(), (*mode, installation), problems)
 }
 
 fn block(
     (providers, allow, deny): (&[String], &[String], &[String]),
     countries: Option<&CountriesSpec>,
-    installation: &Installation,
+    (mode, installation): (Mode, &Installation),
     mut problems: Problems<'_>,
 ) -> Option<IpAllowIr> {
     let before = problems.errors();
@@ -36,18 +37,23 @@ fn block(
     let ir = IpAllowIr {
         allow: ranges(allow, problems.at("allow")),
         deny: ranges(deny, problems.at("deny")),
-        providers: providers::named(providers, installation, problems.at("providers")),
-        countries: countries.map(|block| located(block, installation, problems.at("countries"))),
+        // A block that rests needs nothing: Off is the way back while a list or the database is missing.
+        providers: if mode.runs() {
+            providers::named(providers, installation, problems.at("providers"))
+        } else {
+            Vec::new()
+        },
+        countries: countries.map(|block| located(block, problems.at("countries"))),
     };
+    if mode.runs() && ir.countries.is_some() && !installation.country_database {
+        let help = "start the gateway with --country-database FILE (MaxMind DB format), or leave countries out";
+        problems.at("countries").unresolved("needs a country database, and none is provided", help);
+    }
     (problems.errors() == before).then_some(ir)
 }
 
-fn located(spec: &CountriesSpec, installation: &Installation, mut problems: Problems<'_>) -> CountriesIr {
+fn located(spec: &CountriesSpec, mut problems: Problems<'_>) -> CountriesIr {
     let CountriesSpec { allow, deny } = spec;
-    if !installation.country_database {
-        let help = "start the gateway with --country-database FILE (MaxMind DB format), or leave countries out";
-        problems.unresolved("needs a country database, and none is provided", help);
-    }
     let ir = CountriesIr { allow: codes(allow, problems.at("allow")), deny: codes(deny, problems.at("deny")) };
     if let Some(both) = ir.allow.iter().find(|code| ir.deny.contains(code)) {
         problems.invalid(format!("allows {both} and denies it"), "leave it out of one of them");
@@ -127,11 +133,13 @@ mod tests {
         let object = crate::names::ObjectRef::new(crate::names::Kind::WebhookSource, "a", "b");
         let mut found = Vec::new();
         let spec = serde_json::json!({"providers": ["Meta"], "countries": {"deny": ["KP"]}});
-        let spec = serde_json::from_value(spec).unwrap();
+        let spec: SourceAddressesSpec = serde_json::from_value(spec).unwrap();
         assert_eq!(compile_source(&spec, &Installation::default(), Problems::of(&object, &mut found)), None);
         let told: Vec<_> = found.iter().map(|problem| (problem.field.as_str(), problem.help.as_str())).collect();
         assert_eq!((told[0].0, told[1].0), ("providers[0]", "countries"));
         assert!(told[0].1.contains("--provider-ranges") && told[0].1.contains("AS32934"), "{told:?}");
         assert!(told[1].1.contains("--country-database"), "{told:?}");
+        let off = SourceAddressesSpec { mode: Mode::Off, ..spec };
+        assert!(compile_source(&off, &Installation::default(), Problems::of(&object, &mut Vec::new())).is_some());
     }
 }
