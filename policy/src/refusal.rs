@@ -63,6 +63,8 @@ reasons! {
     PolicyBroken = "policy_broken", SERVICE_UNAVAILABLE, "A policy of this route is broken";
     /// The caller's address is not allowed.
     AddressDenied = "address_denied", FORBIDDEN, "The address is not allowed";
+    /// The sender did not show the wanted client certificate to the trusted proxy in front.
+    ClientCertificateRefused = "client_certificate_refused", FORBIDDEN, "The client certificate is not accepted";
     /// The address failed authentication too often.
     TooManyFailures = "too_many_failures", TOO_MANY_REQUESTS, "Too many failed attempts from this address";
     /// The cross-origin request is not allowed (preflight).

@@ -7,6 +7,8 @@ pub enum Filter {
     Addresses,
     /// Before authentication, so that who keeps failing it is stopped before it costs a signature check.
     Failures,
+    /// Before a body byte is read: what a trusted proxy says of the sender's certificate is in the head.
+    ClientCertificate,
     /// A preflight carries no credentials (Fetch standard), so it is answered before they are asked for.
     Cors,
     /// Who it is; for a webhook, the signature over the raw body. Nothing has parsed the body yet.
@@ -32,6 +34,7 @@ impl Filter {
     pub const ORDER: &'static [Self] = &[
         Self::Addresses,
         Self::Failures,
+        Self::ClientCertificate,
         Self::Cors,
         Self::Authentication,
         Self::TenantAgreement,
@@ -49,6 +52,7 @@ impl Filter {
         match self {
             Self::Addresses => "addresses",
             Self::Failures => "failures",
+            Self::ClientCertificate => "client_certificate",
             Self::Cors => "cors",
             Self::Authentication => "authentication",
             Self::TenantAgreement => "tenant_agreement",

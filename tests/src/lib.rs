@@ -4,4 +4,5 @@ pub mod client;
 pub mod events;
 pub mod gateway;
 pub mod manifests;
+pub mod mmdb;
 pub mod upstream;

@@ -94,6 +94,8 @@ impl Inbound {
             return Err(Refusal::new(Reason::AmbiguousPath, "the query holds #, which is not allowed; write %23"));
         }
         hop_by_hop::strip(&mut headers);
+        let trusted = self.connection.hops.trusts_peer(self.connection.peer.ip());
+        hygiene::strip_client_certificates(&mut headers, trusted);
         let body = RequestBody::new(incoming);
         Ok(Parsed {
             method: parts.method,
@@ -163,6 +165,12 @@ impl Parsed {
     /// Removes identity fields, the gateway's own, and those that the tenant's methods set.
     pub fn strip_identity(&mut self, forwarded: &[HeaderName]) {
         hygiene::strip_identity(&mut self.headers, forwarded);
+    }
+
+    /// Whether the connected peer is a proxy that is believed.
+    #[must_use]
+    pub fn from_trusted_proxy(&self) -> bool {
+        self.connection.hops.trusts_peer(self.connection.peer.ip())
     }
 
     /// Path and query as the upstream gets them.

@@ -89,7 +89,8 @@ fn filters(
     }
     let head = parsed.head();
     if let Some(guard) = &rule.addresses {
-        guard.judge(Filter::Addresses, guard.decider.check(head.address), &mut ended.would_refuse)?;
+        let decided = guard.decider.check(head.address, || core.clock.now_secs());
+        guard.judge(Filter::Addresses, decided, &mut ended.would_refuse)?;
     }
     tenant.failures.check(head.address, core.clock.mono_ns())?;
     if let Some(guard) = &rule.cors

@@ -10,7 +10,7 @@ use policy::names::ObjectRef;
 use policy::refusal::{Extra, Reason, Refusal};
 use policy::stage::Filter;
 use policy::webhook_source::entry::Entry as Part;
-use policy::webhook_source::{Unclaimed, Verified, handshake, sanitise, split};
+use policy::webhook_source::{Unclaimed, Verified, handshake, in_window, sanitise, split};
 
 use super::{Core, Ended, schema};
 use crate::answer::{self, Body};
@@ -48,9 +48,14 @@ pub(super) async fn answer(
         .with(Extra::RetryAfter(RETRY_AFTER)));
     }
     if let Some(guard) = &source.addresses {
-        guard.judge(Filter::Addresses, guard.decider.check(parsed.address), &mut ended.would_refuse)?;
+        let decided = guard.decider.check(parsed.address, || core.clock.now_secs());
+        guard.judge(Filter::Addresses, decided, &mut ended.would_refuse)?;
     }
     tenant.failures.check(parsed.address, core.clock.mono_ns())?;
+    if let Some(guard) = &source.client_certificate {
+        let shown = guard.decider.check(&parsed.headers, parsed.from_trusted_proxy());
+        guard.judge(Filter::ClientCertificate, shown, &mut ended.would_refuse)?;
+    }
     if parsed.method != Method::POST {
         let asked = handshake::asked(source.ir.provider, &parsed.head(), source.handshake.as_ref());
         let asked = asked.inspect_err(|_| tenant.failures.record(parsed.address, core.clock.mono_ns()))?;
@@ -127,7 +132,7 @@ fn entries(
     let mut entries = Vec::with_capacity(parts.len());
     for (misfit, part) in parts {
         let place = place(runtime, tenant, source, &part);
-        let refused = place.refused.or_else(|| too_old(source, &part, now_secs)).or(misfit);
+        let refused = place.refused.or_else(|| too_old(&[source, place.source], &part, now_secs)).or(misfit);
         if refused == Some(Reason::Unclaimed) && source.ir.unclaimed == Unclaimed::Refuse {
             continue;
         }
@@ -170,11 +175,12 @@ fn behind<'t>(tenant: &'t TenantRuntime, shared: &ObjectRef) -> Option<&'t Arc<S
     sources.find(|source| source.ir.shared.as_ref() == Some(shared) && source.destination.is_some())
 }
 
-/// Where the provider signs no time, an event's own time must be near: two-sided.
-fn too_old(source: &Source, part: &Part, now_secs: i64) -> Option<Reason> {
-    let window = i64::from(source.ir.replay_window_secs?);
-    let outside = part.time_ms.is_none_or(|time| (time / 1000).abs_diff(now_secs) > window.unsigned_abs());
-    outside.then_some(Reason::TimestampOutsideWindow)
+/// Where the provider signs no time, an event's own time must be near: for the source that took it, and for the
+/// one behind that it is for.
+fn too_old(sources: &[&Arc<Source>], part: &Part, now_secs: i64) -> Option<Reason> {
+    let mut windows = sources.iter().filter_map(|source| source.ir.replay_window_secs);
+    let inside = windows.all(|window| in_window(part.time_ms, window, now_secs));
+    (!inside).then_some(Reason::TimestampOutsideWindow)
 }
 
 fn new_event(place: &Place<'_>, ids: &Ids, mut part: Part, now_secs: i64) -> NewEvent {

@@ -4,6 +4,7 @@
 //! handles, parsed keys. What must outlive a swap (limiters, breakers, pools, counts) is kept by the
 //! [`Builder`] and handed to the new runtime.
 
+mod addresses;
 mod builder;
 mod guard;
 mod rule;
@@ -18,6 +19,7 @@ use policy::names::{Hostname, ObjectRef, TenantName};
 use policy::schema::{Schema, SchemaIr};
 use policy::webhook_source::Owners;
 
+pub use addresses::Addresses;
 pub use builder::{BuildError, Builder};
 pub use guard::Guard;
 pub use rule::Rule;

@@ -10,6 +10,7 @@ use super::settings::{self, DEFAULT_REQUEST_MS, Level, Levels, Settings};
 use super::{BackendIr, MatchIr, PathMatchIr, RouteIr, RouteSpec, RuleIr, RuleSpec, TimeoutsIr, matching};
 use crate::attach::{Attached, Origin};
 use crate::authentication::{self, AuthenticationIr};
+use crate::installation::Installation;
 use crate::mode::Mode;
 use crate::names::Hostname;
 use crate::problem::Problems;
@@ -31,6 +32,8 @@ pub struct Surroundings<'a> {
     pub max_body_size: u64,
     /// Other objects.
     pub refs: &'a dyn Refs,
+    /// What the installation provides.
+    pub installation: &'a Installation,
     /// Blocks that could not be read, as paths.
     pub unread: &'a [String],
     /// When the Route was created.
@@ -40,7 +43,13 @@ pub struct Surroundings<'a> {
 /// A Route, or `None` when its last good has to stay. Rules that must refuse do so in the IR.
 pub fn compile(spec: &RouteSpec, around: Surroundings<'_>, mut problems: Problems<'_>) -> Option<RouteIr> {
     let hostnames = hostnames(&spec.hostnames, around.hostnames, problems.at("hostnames"));
-    let route = settings::compile(Level::of_route(spec), around.methods, around.unread, problems.reborrow());
+    let route = settings::compile(
+        Level::of_route(spec),
+        around.methods,
+        around.installation,
+        around.unread,
+        problems.reborrow(),
+    );
     let mut names: Vec<Arc<str>> = Vec::with_capacity(spec.rules.len());
     let mut rules = Vec::with_capacity(spec.rules.len());
     for (index, rule) in spec.rules.iter().enumerate() {
@@ -110,7 +119,13 @@ fn draft(
     around: Surroundings<'_>,
     problems: &mut Problems<'_>,
 ) -> Draft {
-    let rule = settings::compile(Level::of_rule(spec), around.methods, around.unread, problems.reborrow());
+    let rule = settings::compile(
+        Level::of_rule(spec),
+        around.methods,
+        around.installation,
+        around.unread,
+        problems.reborrow(),
+    );
     let levels = Levels { rule: &rule, route, tenant: around.tenant };
     let (mut security, mut traffic) = (Vec::new(), Vec::new());
     let authentication = authentication(&levels, around.methods, &mut security, problems);

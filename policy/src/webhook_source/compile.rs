@@ -1,6 +1,6 @@
 //! A WebhookSource to its IR.
 //!
-//! What cannot be compiled of verification, addresses or schema makes the source refuse every request; what cannot be
+//! What cannot be compiled of its security makes the source refuse every request; what cannot be
 //! compiled of the rest keeps its last good.
 
 use std::ops::RangeInclusive;
@@ -10,10 +10,12 @@ use super::recipe::recipe;
 use super::{
     DeliveryIr, DeliverySpec, DestinationIr, DestinationSpec, EntranceIr, EntranceSpec, EventSchemaSpec, EventTimeIr,
     EventTimeSpec, ExtractIr, ExtractSpec, ExtractionIr, ExtractionSpec, Preset, Provider, SanitiseIr, SanitiseSpec,
-    SourceAddressesSpec, Unclaimed, VerificationIr, VerificationSpec, WebhookSourceIr, WebhookSourceSpec,
+    Unclaimed, VerificationIr, VerificationSpec, WebhookSourceIr, WebhookSourceSpec, replay,
 };
 use crate::attach::{Attached, Origin};
-use crate::ip_allow::{self, IpAllowIr, IpAllowSpec};
+use crate::client_certificate;
+use crate::installation::Installation;
+use crate::ip_allow;
 use crate::mode::Mode;
 use crate::names::{Hostname, Kind, ObjectRef, TenantName};
 use crate::problem::Problems;
@@ -31,20 +33,24 @@ pub struct SourceSurroundings<'a> {
     pub max_body_size: u64,
     /// Other objects.
     pub refs: &'a dyn Refs,
+    /// What the installation provides.
+    pub installation: &'a Installation,
     /// Blocks that could not be read, as paths.
     pub unread: &'a [String],
 }
 
-const DAY_MS: u64 = 86_400_000;
+pub(super) const DAY_MS: u64 = 86_400_000;
 /// The longest attempt: what a broker lets one consumer hold an event.
 const MAX_TIMEOUT_MS: u64 = 60_000;
+/// For how long repeats are known when nothing is said: for as long as Meta tries again.
+pub(super) const DEFAULT_DEDUPE_MS: u64 = 7 * DAY_MS;
 /// Body size of a generic source that names none.
 const DEFAULT_BODY: u64 = 1024 * 1024;
 /// Longest texts that may be asked for. The shortest leaves every name of ours whole.
 const STRING_LENGTHS: RangeInclusive<u64> = 256..=8 * 1024 * 1024;
 /// Depths that may be asked for. The least leaves every event of ours whole; no body goes deeper than the most.
 const DEPTHS: RangeInclusive<u32> = 16..=100;
-const SECURITY: [&str; 3] = ["verification", "sourceAddresses", "schema"];
+const SECURITY: [&str; 5] = ["verification", "sourceAddresses", "clientCertificate", "replay", "schema"];
 
 /// A source, or `None` when its last good has to stay.
 pub fn compile(
@@ -59,7 +65,15 @@ pub fn compile(
         spec.verification.as_ref().map(|block| verification(spec.provider, block, around.refs, problems))
     });
     let addresses = secured(problems.at("sourceAddresses"), &mut broken, |problems| {
-        spec.source_addresses.as_ref().map(|block| addresses(block, problems))
+        let block = spec.source_addresses.as_ref()?;
+        Some(attached(ip_allow::compile_source(block, around.installation, problems), block.mode))
+    });
+    let client_certificate = secured(problems.at("clientCertificate"), &mut broken, |problems| {
+        let block = spec.client_certificate.as_ref()?;
+        Some(attached(client_certificate::compile(block, problems), block.mode))
+    });
+    let replay_window_secs = secured(problems.at("replay"), &mut broken, |problems| {
+        spec.replay.as_ref().map(|block| replay::window_secs(block, spec, problems))
     });
     let schema = secured(problems.at("schema"), &mut broken, |problems| {
         spec.schema.as_ref().filter(|block| block.mode.runs()).map(|block| schema(block, around.refs, problems))
@@ -77,28 +91,20 @@ pub fn compile(
         broken_security: broken,
         verification,
         addresses,
-        replay_window_secs: spec.replay.as_ref().and_then(|replay| {
-            let secs = in_range(&replay.window, 1_000, 30 * DAY_MS, problems.at("replay").at("window"))? / 1000;
-            u32::try_from(secs).ok()
-        }),
-        shared: spec
-            .shared
-            .as_ref()
-            .map(|shared| ObjectRef::new(Kind::WebhookSource, shared.namespace.as_str(), shared.name.as_str())),
+        client_certificate,
+        replay_window_secs,
+        shared: shared(spec),
         shared_with: shared_with(spec, problems.at("sharedWith")),
         unclaimed: spec.unclaimed.unwrap_or(Unclaimed::DeadLetter),
         schema,
-        extraction: match spec.provider.preset() {
-            Some(preset) => preset.extraction(),
-            None => spec.event.as_ref().map(|event| extraction(event, problems.at("event"))).unwrap_or_default(),
-        },
+        extraction: extraction(spec, problems.at("event")),
         sanitise: sanitise(spec.sanitise.as_ref(), problems.at("sanitise")),
         destination: destination.flatten(),
         delivery,
         wait_for_gap_ms: spec.ordering.as_ref().and_then(|order| order.wait_for_gap.as_ref()).map_or(5_000, |gap| {
             in_range(gap, 0, 300_000, problems.at("ordering").at("waitForGap")).unwrap_or_default()
         }),
-        dedupe_window_secs: spec.dedupe.as_ref().map_or(7 * DAY_MS, |dedupe| {
+        dedupe_window_secs: spec.dedupe.as_ref().map_or(DEFAULT_DEDUPE_MS, |dedupe| {
             in_range(&dedupe.window, 1_000, 30 * DAY_MS, problems.at("dedupe").at("window")).unwrap_or_default()
         }) / 1000,
         retention_secs: spec.dead_letter.as_ref().map_or(14 * DAY_MS, |dead| {
@@ -128,6 +134,11 @@ fn secured<T>(
     built
 }
 
+fn shared(spec: &WebhookSourceSpec) -> Option<ObjectRef> {
+    let shared = spec.shared.as_ref()?;
+    Some(ObjectRef::new(Kind::WebhookSource, shared.namespace.as_str(), shared.name.as_str()))
+}
+
 /// The rules between blocks, which the CRD's own rules say too.
 fn shape(spec: &WebhookSourceSpec, broken: &[Arc<str>], problems: &mut Problems<'_>) {
     if spec.entrance.is_some() == spec.shared.is_some() {
@@ -147,6 +158,17 @@ fn shape(spec: &WebhookSourceSpec, broken: &[Arc<str>], problems: &mut Problems<
             .at("verification")
             .invalid("has no effect behind a shared source", "leave it out: the shared source verifies");
     }
+    if spec.shared.is_some() {
+        for (field, written) in [
+            ("sourceAddresses", spec.source_addresses.is_some()),
+            ("clientCertificate", spec.client_certificate.is_some()),
+        ] {
+            if written {
+                let help = "write it on the shared source, which is the one that senders reach";
+                problems.at(field).invalid("has no effect behind a shared source", help);
+            }
+        }
+    }
     if spec.destination.is_none() && spec.shared_with.is_none() {
         problems
             .at("destination")
@@ -155,11 +177,6 @@ fn shape(spec: &WebhookSourceSpec, broken: &[Arc<str>], problems: &mut Problems<
     if spec.mode == Mode::Audit {
         let help = "write mode: Audit in verification or sourceAddresses, which can decide and let through";
         problems.at("mode").invalid("means nothing for a source as a whole", help);
-    }
-    let own_time = spec.event.as_ref().is_some_and(|event| event.time.is_some());
-    if spec.replay.is_some() && !spec.provider.preset().map_or(own_time, Preset::tells_time) {
-        let help = "leave it out: a repeat is known by its id, and a signed time has a window of its own";
-        problems.at("replay").invalid("would refuse every event: this provider's events carry no time", help);
     }
     if spec.provider != Provider::Generic && spec.event.is_some() {
         problems
@@ -204,15 +221,8 @@ fn verification(
     ok.then_some(Attached { ir, mode: *mode, origin: Origin::WebhookSource })
 }
 
-fn addresses(spec: &SourceAddressesSpec, mut problems: Problems<'_>) -> Option<Attached<IpAllowIr>> {
-    let SourceAddressesSpec { providers, allow, deny, countries, mode } = spec;
-    if !providers.is_empty() {
-        problems.at("providers").not_enforced("write the provider's ranges in allow");
-        return None;
-    }
-    let block = IpAllowSpec { allow: allow.clone(), deny: deny.clone(), countries: countries.clone(), mode: *mode };
-    let ir = ip_allow::compile(&block, problems)?;
-    Some(Attached { ir, mode: *mode, origin: Origin::WebhookSource })
+fn attached<Ir>(ir: Option<Ir>, mode: Mode) -> Option<Attached<Ir>> {
+    ir.map(|ir| Attached { ir, mode, origin: Origin::WebhookSource })
 }
 
 fn schema(spec: &EventSchemaSpec, refs: &dyn Refs, problems: Problems<'_>) -> Option<Attached<SchemaIr>> {
@@ -325,11 +335,15 @@ fn shared_with(spec: &WebhookSourceSpec, mut problems: Problems<'_>) -> Vec<Tena
     tenants
 }
 
-fn extraction(spec: &ExtractionSpec, mut problems: Problems<'_>) -> ExtractionIr {
+fn extraction(spec: &WebhookSourceSpec, mut problems: Problems<'_>) -> ExtractionIr {
+    if let Some(preset) = spec.provider.preset() {
+        return preset.extraction();
+    }
+    let Some(event) = &spec.event else { return ExtractionIr::default() };
+    let ExtractionSpec { each, id, kind, conversation, time } = event;
     let mut one = |extract: &Option<ExtractSpec>, field: &str| {
         extract.as_ref().and_then(|extract| extract_ir(extract, problems.at(field)))
     };
-    let ExtractionSpec { each, id, kind, conversation, time } = spec;
     let (id, kind, conversation) = (one(id, "id"), one(kind, "type"), one(conversation, "conversation"));
     let each = each
         .as_deref()
@@ -419,7 +433,14 @@ mod tests {
     /// In a tenant that holds one host. A source that refuses counts as refused here.
     fn alone(spec: &WebhookSourceSpec, refs: &dyn Refs, problems: Problems<'_>) -> Option<WebhookSourceIr> {
         let held = [Hostname::parse("api.acme.example").unwrap()];
-        let around = SourceSurroundings { hostnames: &held, max_body_size: 4 * 1024 * 1024, refs, unread: &[] };
+        let installation = Installation::default();
+        let around = SourceSurroundings {
+            hostnames: &held,
+            max_body_size: 4 * 1024 * 1024,
+            refs,
+            installation: &installation,
+            unread: &[],
+        };
         compile(spec, around, problems).filter(|ir| ir.broken_security.is_empty())
     }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Provider;
 use crate::attach::Attached;
+use crate::client_certificate::ClientCertificateIr;
 use crate::ip_allow::IpAllowIr;
 use crate::mode::Mode;
 use crate::names::{Hostname, ObjectRef, TenantName};
@@ -335,7 +336,11 @@ pub struct WebhookSourceIr {
     pub verification: Option<Attached<VerificationIr>>,
     /// Addresses that may send.
     pub addresses: Option<Attached<IpAllowIr>>,
-    /// Oldest and newest time of an event, in seconds from now, where the provider signs none.
+    /// The certificate that senders show to the proxy in front.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<Attached<ClientCertificateIr>>,
+    /// How far an event's own time may be off, to either side, in seconds, where the provider signs none of a
+    /// request. Twice this is at most the dedupe window, so that what is taken again is known.
     pub replay_window_secs: Option<u32>,
     /// The shared source that verifies for this one.
     pub shared: Option<ObjectRef>,

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     ControlCharacters, Encoding, Provider, SignatureAlgorithm, SignatureList, TimeFormat, Unclaimed, UrlScheme,
 };
-use crate::ip_allow::CountriesSpec;
+use crate::client_certificate::ClientCertificateSpec;
+use crate::ip_allow::SourceAddressesSpec;
 use crate::mode::Mode;
 use crate::reference::{BackendRef, ConfigMapKeyRef, SecretKeyRef};
 use crate::retry::BackoffSpec;
@@ -155,30 +156,6 @@ pub struct VerificationSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url_scheme: Option<UrlScheme>,
     /// Whether it enforces.
-    #[serde(default)]
-    pub mode: Mode,
-}
-
-/// Addresses that may send; `allow` and `deny` as in a Route's `addresses`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct SourceAddressesSpec {
-    /// Ranges that providers publish.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
-    pub providers: Vec<String>,
-    /// Allowed ranges; while empty, all that is not denied.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 1000), inner(length(min = 1, max = 49)), extend("x-kubernetes-list-type" = "set"))]
-    pub allow: Vec<String>,
-    /// Denied ranges.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 1000), inner(length(min = 1, max = 49)), extend("x-kubernetes-list-type" = "set"))]
-    pub deny: Vec<String>,
-    /// By country.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub countries: Option<CountriesSpec>,
-    /// Whether it enforces, audits or rests.
     #[serde(default)]
     pub mode: Mode,
 }
@@ -411,6 +388,9 @@ pub struct WebhookSourceSpec {
     /// Addresses that may send.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_addresses: Option<SourceAddressesSpec>,
+    /// The certificate that senders show to the proxy in front.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<ClientCertificateSpec>,
     /// Old events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replay: Option<ReplaySpec>,

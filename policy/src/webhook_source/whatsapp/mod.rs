@@ -99,7 +99,7 @@ fn split_change(entry: &Value, change: &Value, entries: &mut Vec<Entry>) {
         entries.extend(parts("errors").map(|error| change.error(error)));
     }
     if entries.len() == before {
-        entries.push(Entry { time_ms: time_ms(entry, "time"), ..change.passed(&field) });
+        entries.push(change.passed(&field));
     }
 }
 
@@ -111,12 +111,16 @@ fn whole(identifiers: EntryIdentifiers, sent: Option<&str>, kind: String, unknow
     let place = phone_number_id.as_deref().or(business_account_id.as_deref());
     let conversation = joined(&[place.unwrap_or_default()]);
     let id = fingerprint_of(&json!([business_account_id, sent, kind, data]));
-    Entry { id, kind, conversation, unknown, data, ..Entry::of(identifiers) }
+    Entry { id, kind, conversation, time_ms: sent.and_then(millis), unknown, data, ..Entry::of(identifiers) }
 }
 
 /// Meta tells times in seconds.
-fn time_ms(value: &Value, name: &str) -> Option<i64> {
-    text(value, &[name])?.parse::<i64>().ok()?.checked_mul(1000)
+fn millis(secs: &str) -> Option<i64> {
+    secs.parse::<i64>().ok()?.checked_mul(1000)
+}
+
+fn time_ms(part: &Value) -> Option<i64> {
+    millis(&text(part, &["timestamp"])?)
 }
 
 /// One change: what its events share.
@@ -166,7 +170,7 @@ impl Change<'_> {
             id: text(message, &["id"]).map_or_else(|| fingerprint_of(message), |id| joined(&[&id])),
             kind: type_of("whatsapp.message", &kind, known, &content::KINDS),
             conversation: joined(&[self.phone(), group.as_deref().unwrap_or_else(|| from.key())]),
-            time_ms: time_ms(message, "timestamp"),
+            time_ms: time_ms(message),
             unknown: !known,
             data: self.data(own, ("message", message)),
             own: Some("message"),
@@ -192,7 +196,7 @@ impl Change<'_> {
             },
             kind: type_of("whatsapp.status", &state, known, &status::STATUSES),
             conversation: joined(&[self.phone(), group.as_deref().unwrap_or_else(|| to.key())]),
-            time_ms: time_ms(status, "timestamp"),
+            time_ms: time_ms(status),
             unknown: !known,
             data: self.data(own, ("status", status)),
             own: Some("status"),
@@ -206,6 +210,7 @@ impl Change<'_> {
             id: fingerprint_of(&json!([self.phone(), self.sent, error])),
             kind: if content.is_some() { "whatsapp.error" } else { "whatsapp.error.unknown" }.to_owned(),
             conversation: joined(&[self.phone()]),
+            time_ms: self.sent.as_deref().and_then(millis),
             unknown: content.is_none(),
             data: self.data(json!({"content": content}), ("error", error)),
             own: Some("error"),
@@ -274,7 +279,12 @@ mod tests {
         let change = |account: &str, time: u64, field: &str, phone: &str| {
             let value = json!({"metadata": {"phone_number_id": phone}, "errors": [{"code": 131000}]});
             let body = json!({"entry": [{"id": account, "time": time, "changes": [{"field": field, "value": value}]}]});
-            split(body).into_iter().map(|entry| entry.id).collect::<Vec<_>>()
+            let entries = split(body);
+            assert_eq!(
+                entries.iter().map(|entry| entry.time_ms).collect::<Vec<_>>(),
+                [i64::try_from(time * 1000).ok()]
+            );
+            entries.into_iter().map(|entry| entry.id).collect::<Vec<_>>()
         };
         for field in ["messages", "phone_number_quality_update"] {
             let first = change("1", 1_749_416_383, field, "7");
