@@ -5,12 +5,13 @@ use std::process::ExitCode;
 
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report};
 use operator::compile::compile;
-use operator::gather::files::{self, Files};
+use operator::gather::files::Files;
 use operator::gather::place::Place;
 use policy::problem::{Problem, ProblemKind, Severity};
 use policy::snapshot::{Revision, Snapshot};
 use serde::Serialize;
 
+use crate::installation::{self, ProvidedArgs};
 use crate::out;
 
 /// What is written after `check`.
@@ -22,6 +23,9 @@ pub struct Args {
     /// How to print what was found.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
+    /// What the gateway will be started with.
+    #[command(flatten)]
+    pub provided: ProvidedArgs,
 }
 
 /// How to print what was found.
@@ -102,8 +106,8 @@ pub fn findings(files: &Files, problems: &[Problem]) -> Vec<Finding> {
 /// Checks a directory: 0 when nothing is wrong, 1 when an object is, 2 when the directory cannot be read.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
-    let files = match files::read(&args.dir, None) {
-        Ok(files) => files,
+    let files = match installation::read(&args.provided, &args.dir) {
+        Ok((files, _)) => files,
         Err(error) => return out::failed(&error, out::TROUBLE),
     };
     let compiled = compile(&files.gathered, &Snapshot::default(), Revision::default());

@@ -5,26 +5,32 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use dataplane::outside::CountryDatabase;
+use dataplane::runtime::Addresses;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use operator::compile::compile;
-use operator::gather::files;
 use policy::attach::{Attached, Origin};
 use policy::authentication::{AuthenticationIr, Authenticator, Methods};
 use policy::authorization::authorize;
-use policy::ip_allow::AddressRanges;
+use policy::client_certificate::ClientIdentity;
+use policy::ip_allow::IpAllowIr;
 use policy::jwt::TokenCache;
 use policy::mode::Mode;
 use policy::names::ObjectRef;
-use policy::refusal::Refusal;
+use policy::refusal::{Reason, Refusal};
 use policy::request::{Caller, RequestHead};
 use policy::route::{Matcher, Outcome, PathMatchIr, Place, RuleIr};
+use policy::schema::SchemaIr;
 use policy::snapshot::{ObjectIr, ObjectState, Revision, Snapshot, TenantSnapshot};
+use policy::stage::Filter;
 use policy::tenant::Agreement;
 use policy::webhook_source::WebhookSourceIr;
 use serde::Serialize;
 
+use crate::installation::{self, ProvidedArgs};
 use crate::out;
 
 /// What is written after `explain`.
@@ -42,6 +48,8 @@ pub struct Args {
     /// Where the request comes from.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     address: IpAddr,
+    #[command(flatten)]
+    provided: ProvidedArgs,
     /// Prints JSON.
     #[arg(long)]
     json: bool,
@@ -84,12 +92,12 @@ enum Target {
 /// directory cannot be read.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
-    let files = match files::read(&args.dir, None) {
-        Ok(files) => files,
+    let (files, countries) = match installation::read(&args.provided, &args.dir) {
+        Ok(read) => read,
         Err(error) => return out::failed(&error, out::TROUBLE),
     };
     let snapshot = compile(&files.gathered, &Snapshot::default(), Revision::default()).snapshot;
-    let (explained, taken) = explain(args, &snapshot);
+    let (explained, taken) = explain(args, &snapshot, countries.as_ref());
     if args.json {
         out::line(serde_json::to_string_pretty(&explained).unwrap_or_default());
     } else {
@@ -110,7 +118,7 @@ fn print(explained: &Explained) {
     out::line(format_args!("verdict  {}", explained.verdict));
 }
 
-fn explain(args: &Args, snapshot: &Snapshot) -> (Explained, bool) {
+fn explain(args: &Args, snapshot: &Snapshot, countries: Option<&Arc<CountryDatabase>>) -> (Explained, bool) {
     let headers: HeaderMap = args.headers.iter().cloned().collect();
     let host = args.url.host().unwrap_or_default().to_ascii_lowercase();
     let head = RequestHead {
@@ -122,8 +130,7 @@ fn explain(args: &Args, snapshot: &Snapshot) -> (Explained, bool) {
         address: args.address,
     };
     let mut explained = Explained::default();
-    let claims =
-        |tenant: &&std::sync::Arc<TenantSnapshot>| tenant.base.hostnames.iter().any(|name| name.matches(&host));
+    let claims = |tenant: &&Arc<TenantSnapshot>| tenant.base.hostnames.iter().any(|name| name.matches(&host));
     let Some(tenant) = snapshot.tenants.iter().find(claims) else {
         explained.verdict = format!("404 unknown_host: no tenant claims `{host}`");
         return (explained, false);
@@ -148,12 +155,12 @@ fn explain(args: &Args, snapshot: &Snapshot) -> (Explained, bool) {
         }
         Outcome::Matched(Target::Source(object, source)) => {
             explained.object = Some(object.to_string());
-            through_source(source, &head, &mut explained)
+            through_source(source, &head, countries, &mut explained)
         }
         Outcome::Matched(Target::Rule(object, rule)) => {
             explained.object = Some(object.to_string());
             explained.rule = Some(rule.name.to_string());
-            through_rule(tenant, object, rule, &head, &mut explained)
+            through_rule((tenant, countries), object, rule, &head, &mut explained)
         }
     };
     (explained, taken)
@@ -241,7 +248,7 @@ impl Walk<'_> {
 }
 
 fn through_rule(
-    tenant: &TenantSnapshot,
+    (tenant, countries): (&TenantSnapshot, Option<&Arc<CountryDatabase>>),
     object: &ObjectRef,
     rule: &RuleIr,
     head: &RequestHead<'_>,
@@ -252,8 +259,8 @@ fn through_rule(
         walk.refused = Some(format!("503 policy_broken: {}", rule.broken_security.join(", ")));
     }
     if let Some(block) = &rule.addresses {
-        let decided = AddressRanges::new(&block.ir).check(head.address);
-        walk.tell("addresses", block, decided.map(|()| format!("{} may call", head.address)));
+        let decided = addresses(block, head, countries);
+        walk.tell("addresses", block, decided.map(|from| format!("{} may call{from}", head.address)));
     }
     if let Some(block) = &rule.cors {
         walk.tell("cors", block, Ok(format!("{} origins may read answers", block.ir.allow_origins.len())));
@@ -272,6 +279,9 @@ fn through_rule(
             walk.note("rate_limit", limits.object.to_string(), says);
         }
     }
+    if let Some(block) = &rule.request_schema {
+        walk.tell(Filter::Schema.word(), block, Ok(checked("a body", &block.ir)));
+    }
     way(rule, &mut walk);
     let refused = walk.refused.take();
     let backends: Vec<String> =
@@ -288,10 +298,8 @@ fn authenticated(
 ) -> Option<std::sync::Arc<Caller>> {
     let block = &rule.authentication;
     let methods = Methods::new(&tenant.tenant, &tenant.base.methods);
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now_secs = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
     let decided =
-        Authenticator::new(&block.ir, &methods).authenticate(head.headers, &mut TokenCache::default(), now_secs);
+        Authenticator::new(&block.ir, &methods).authenticate(head.headers, &mut TokenCache::default(), now_secs());
     let wanted = match &block.ir {
         AuthenticationIr::None => "open to everyone".to_owned(),
         AuthenticationIr::AnyOf(names) => format!("any of {}", names.join(", ")),
@@ -304,6 +312,10 @@ fn authenticated(
         walk.tell("tenant_agreement", block, agreed.map(|()| format!("the caller is {}'s", tenant.tenant)));
     }
     caller
+}
+
+fn checked(what: &str, ir: &SchemaIr) -> String {
+    format!("{what} must fit a JSON Schema of {} bytes", ir.document.len())
 }
 
 /// What forwarding does.
@@ -338,19 +350,64 @@ fn way(rule: &RuleIr, walk: &mut Walk<'_>) {
     }
 }
 
-fn through_source(source: &WebhookSourceIr, head: &RequestHead<'_>, explained: &mut Explained) -> bool {
+/// Whether ranges and countries let the address through, and what they went by.
+fn addresses(
+    block: &Attached<IpAllowIr>,
+    head: &RequestHead<'_>,
+    countries: Option<&Arc<CountryDatabase>>,
+) -> Result<String, Refusal> {
+    Addresses::new(&block.ir, countries).check(head.address, now_secs)?;
+    let mut from = String::new();
+    for list in &block.ir.providers {
+        let date = jiff::Timestamp::from_second(list.date_secs).unwrap_or_default();
+        from += &format!(", {} ranges of {} as of {date}", list.ranges.len(), list.provider);
+    }
+    if let (Some(_), Some(database)) = (&block.ir.countries, countries) {
+        let country = database.country(head.address).ok().flatten();
+        from += &country.map_or(", in no country".to_owned(), |country| format!(", in {country}"));
+    }
+    Ok(from)
+}
+
+fn now_secs() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn through_source(
+    source: &WebhookSourceIr,
+    head: &RequestHead<'_>,
+    countries: Option<&Arc<CountryDatabase>>,
+    explained: &mut Explained,
+) -> bool {
     let mut walk = Walk { steps: &mut explained.steps, refused: None };
     if !source.broken_security.is_empty() {
         walk.refused = Some(format!("503 policy_broken: {}", source.broken_security.join(", ")));
     }
     if let Some(block) = &source.addresses {
-        let decided = AddressRanges::new(&block.ir).check(head.address);
-        walk.tell("addresses", block, decided.map(|()| format!("{} may send", head.address)));
+        let decided = addresses(block, head, countries);
+        walk.tell("addresses", block, decided.map(|from| format!("{} may send{from}", head.address)));
+    }
+    if let Some(block) = &source.client_certificate {
+        // The fields that were given are taken as a trusted proxy's.
+        let decided = ClientIdentity::new(&block.ir).map_or_else(
+            |error| Err(Refusal::new(Reason::PolicyBroken, error.to_string())),
+            |identity| identity.check(head.headers, true),
+        );
+        let says = format!("`{}` of a trusted proxy tells CN={}", block.ir.header, block.ir.common_name);
+        walk.tell("client_certificate", block, decided.map(|()| says));
     }
     if let Some(block) = &source.verification {
         let recipe = &block.ir.recipe;
         let says = format!("`{}` is checked over the raw body with {} secrets", recipe.header, block.ir.secrets.len());
         walk.tell("authentication", block, Ok(says));
+    }
+    if let Some(window) = source.replay_window_secs {
+        let says = format!("events more than {window} s from now are dead letters; repeats are known for longer");
+        walk.note("replay", "the WebhookSource".to_owned(), says);
+    }
+    if let Some(block) = &source.schema {
+        walk.tell(Filter::Schema.word(), block, Ok(checked("each event", &block.ir)));
     }
     let to = source
         .destination

@@ -1,5 +1,6 @@
 //! `postern run`: a gateway from a directory of manifests, reloaded when they change.
 
+use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,14 +10,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use dataplane::gateway::{Gateway, GatewaySettings, StartError};
 use dataplane::http::{HttpLimits, TrustedHops};
 use dataplane::listener::ListenerSettings;
+use dataplane::outside::CountryDatabaseError;
 use notify::{RecursiveMode, Watcher};
 use operator::compile::compile;
-use operator::gather::files::{self, Files};
+use operator::gather::files::Files;
 use policy::problem::Severity;
 use policy::snapshot::{Revision, Snapshot};
 use policy::units::{DurationText, SizeText};
 use tracing_subscriber::EnvFilter;
 
+use crate::installation::{Installation, ProvidedArgs};
 use crate::{check, out};
 
 /// How long edits may follow each other before they are read: an editor writes a file in several steps.
@@ -51,6 +54,8 @@ pub struct Args {
     /// Inside ranges that URLs in manifests may lead to; may be repeated. Services are not concerned.
     #[arg(long = "allow-upstream", value_name = "CIDR")]
     allowed_upstreams: Vec<ipnet::IpNet>,
+    #[command(flatten)]
+    provided: ProvidedArgs,
     /// Connections at once.
     #[arg(long, value_name = "COUNT", default_value_t = 20_000)]
     max_connections: usize,
@@ -78,6 +83,8 @@ fn duration(text: &str) -> Result<Duration, String> {
 enum RunError {
     #[error("could not read {0}")]
     Config(PathBuf, #[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("could not use the country database")]
+    Countries(#[from] CountryDatabaseError),
     #[error("could not start")]
     Start(#[from] StartError),
     #[error("could not watch {0}")]
@@ -104,7 +111,7 @@ pub fn run(args: &Args) -> ExitCode {
     }
 }
 
-fn settings(args: &Args) -> GatewaySettings {
+fn settings(args: &Args, provided: &Installation) -> GatewaySettings {
     let cores = args.cores.or_else(|| std::thread::available_parallelism().ok().map(usize::from));
     GatewaySettings {
         listener: ListenerSettings {
@@ -118,6 +125,7 @@ fn settings(args: &Args) -> GatewaySettings {
         admin: args.admin,
         data: args.data.clone(),
         allowed_upstreams: args.allowed_upstreams.clone(),
+        country_database: provided.country_database.clone(),
         max_spool_bytes: args.max_spool,
     }
 }
@@ -125,13 +133,14 @@ fn settings(args: &Args) -> GatewaySettings {
 fn serve(args: &Args) -> Result<ExitCode, RunError> {
     // The directory must be there at the start; what is wrong inside it is told and served around.
     let config = |error| RunError::Config(args.config.clone(), Box::new(error));
-    let files = files::read(&args.config, None).map_err(config)?;
+    let mut provided = Installation::open(&args.provided)?;
+    let files = provided.read(&args.config, None).map_err(config)?;
     let (sender, wakes) = channel();
-    let _watcher = watch(&args.config, sender.clone())?;
+    let _watchers = watch(&args.config, &provided, &sender)?;
     signals(sender)?;
-    let gateway = Gateway::start(&settings(args), std::io::stdout())?;
+    let gateway = Gateway::start(&settings(args, &provided), std::io::stdout())?;
     let term = now_ms().max(gateway.highest_term() + 1);
-    let mut publisher = Publisher { term, n: 0, files, published: gateway.in_force() };
+    let mut publisher = Publisher { term, n: 0, provided, files, published: gateway.in_force() };
     publisher.publish(&gateway);
     tracing::info!(address = %gateway.address, admin = %gateway.admin_address, "the gateway serves");
     let dead = publisher.follow(&args.config, &wakes, &gateway);
@@ -148,17 +157,42 @@ fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn watch(dir: &Path, wakes: Sender<Wake>) -> Result<notify::RecommendedWatcher, RunError> {
+/// Watches the manifests, and single files beside them through their directories: a file that is replaced is
+/// another one, and a mounted ConfigMap is replaced through a link called `..data`.
+fn watch(
+    dir: &Path,
+    provided: &Installation,
+    wakes: &Sender<Wake>,
+) -> Result<Vec<notify::RecommendedWatcher>, RunError> {
+    let mut watchers = vec![watcher(dir, None, wakes.clone())?];
+    for path in provided.watched() {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        watchers.push(if path.is_dir() {
+            watcher(path, None, wakes.clone())?
+        } else {
+            watcher(parent, path.file_name().map(ToOwned::to_owned), wakes.clone())?
+        });
+    }
+    Ok(watchers)
+}
+
+fn watcher(dir: &Path, file: Option<OsString>, wakes: Sender<Wake>) -> Result<notify::RecommendedWatcher, RunError> {
     let failed = |error| RunError::Watch(dir.to_owned(), error);
+    let mode = if file.is_none() { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
+    let is_it = |name: &OsStr, file: &OsString| name == file || name == "..data";
+    let meant =
+        move |path: &PathBuf| file.as_ref().is_none_or(|file| path.file_name().is_some_and(|name| is_it(name, file)));
+    // Reading a file is an event too; only what may change its content counts.
+    let counts =
+        move |event: notify::Event| !event.kind.is_access() && (event.need_rescan() || event.paths.iter().any(&meant));
     let changed = move |event: notify::Result<notify::Event>| {
-        // Reading a file is an event too; only what may change its content counts. An error means that events
-        // were lost, so it counts as one.
-        if !event.is_ok_and(|event| event.kind.is_access()) {
+        // An error means that events were lost, so it counts as one.
+        if event.map_or(true, &counts) {
             let _ = wakes.send(Wake::Changed);
         }
     };
     let mut watcher = notify::recommended_watcher(changed).map_err(failed)?;
-    watcher.watch(dir, RecursiveMode::Recursive).map_err(failed)?;
+    watcher.watch(dir, mode).map_err(failed)?;
     Ok(watcher)
 }
 
@@ -184,6 +218,7 @@ fn signals(wakes: Sender<Wake>) -> Result<(), RunError> {
 struct Publisher {
     term: u64,
     n: u64,
+    provided: Installation,
     files: Files,
     published: Snapshot,
 }
@@ -191,6 +226,7 @@ struct Publisher {
 impl Publisher {
     fn publish(&mut self, gateway: &Gateway) {
         self.n += 1;
+        self.provided.refresh(&self.files);
         let revision = Revision { term: self.term, n: self.n };
         let compiled = compile(&self.files.gathered, &self.published, revision);
         for finding in check::findings(&self.files, &compiled.problems) {
@@ -233,7 +269,7 @@ impl Publisher {
             if !gateway.dead().is_empty() {
                 return true;
             }
-            match files::read(dir, Some(&self.files)) {
+            match self.provided.read(dir, Some(&self.files)) {
                 Ok(files) => {
                     self.files = files;
                     self.publish(gateway);

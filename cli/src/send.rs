@@ -5,35 +5,40 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use http::header::{CONTENT_TYPE, HOST};
 use http::{Request, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use policy::secret::Secret;
-use policy::webhook_source::{Provider, RecipeError};
+use policy::webhook_source::provider::Splitter;
+use policy::webhook_source::{Provider, Sending, SignError};
 use serde_json::json;
 
 use crate::out;
 
-/// Whose webhook is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Sender {
-    /// WhatsApp Business (Meta).
-    Whatsapp,
-    /// Genesys Cloud Open Messaging.
-    Genesys,
-    /// Standard Webhooks 1.0.
-    StandardWebhooks,
-    /// Svix.
-    Svix,
+/// Providers with a preset, by the word that their events' types start with.
+fn senders() -> impl Iterator<Item = (&'static str, Provider)> {
+    // A command line writes a dash.
+    let word = |provider: Provider| match provider.word() {
+        "standard_webhooks" => "standard-webhooks",
+        word => word,
+    };
+    let known = Provider::ALL.iter().filter(|provider| provider.preset().is_some());
+    known.map(move |provider| (word(*provider), *provider))
+}
+
+fn sender() -> impl TypedValueParser<Value = Provider> {
+    let words = PossibleValuesParser::new(senders().map(|(word, _)| word));
+    words.try_map(|text| senders().find(|(word, _)| *word == text).map(|(_, provider)| provider).ok_or("no provider"))
 }
 
 /// What is written after `send`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Whose webhook.
-    #[arg(value_enum)]
-    sender: Sender,
+    #[arg(value_parser = sender())]
+    sender: Provider,
     /// Where to: http://host:port/path.
     url: Uri,
     /// The secret that the source verifies with, as its Secret holds it.
@@ -67,7 +72,7 @@ enum SendError {
     #[error("the URL must be http://host[:port]/path; TLS is the proxy's matter")]
     Url,
     #[error("could not sign")]
-    Sign(#[from] RecipeError),
+    Sign(#[from] SignError),
     #[error("could not connect")]
     Connect(#[source] std::io::Error),
     #[error("no answer came")]
@@ -76,24 +81,13 @@ enum SendError {
     Request(#[from] http::Error),
 }
 
-impl Sender {
-    fn provider(self) -> Provider {
-        match self {
-            Self::Whatsapp => Provider::WhatsApp,
-            Self::Genesys => Provider::GenesysOpenMessaging,
-            Self::StandardWebhooks => Provider::StandardWebhooks,
-            Self::Svix => Provider::Svix,
-        }
-    }
-}
-
 /// A sample as the provider would send it.
 fn sample(args: &Args, id: &str, now_secs: i64) -> String {
     let Args { person, text, to, .. } = args;
     let numbers: Vec<&str> =
         if to.is_empty() { vec!["106540352242922"] } else { to.iter().map(String::as_str).collect() };
-    match args.sender {
-        Sender::Whatsapp => {
+    match args.sender.preset().map_or(Splitter::Extraction, |preset| preset.splitter) {
+        Splitter::WhatsApp => {
             let entry = |(index, number): (usize, &&str)| {
                 let message = json!({"from": person, "id": format!("wamid.{id}.{index}"), "timestamp": now_secs.to_string(),
                     "type": "text", "text": {"body": text}});
@@ -105,7 +99,7 @@ fn sample(args: &Args, id: &str, now_secs: i64) -> String {
             let entries: Vec<_> = numbers.iter().enumerate().map(entry).collect();
             json!({"object": "whatsapp_business_account", "entry": entries}).to_string()
         }
-        Sender::Genesys => {
+        Splitter::Genesys => {
             let time = jiff::Timestamp::from_second(now_secs).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string();
             let integration = to.first().map_or("2fbde9a1-5d3c-4b52-a2f6-0a1d0a9be2c1", String::as_str);
             json!({"id": id, "type": "Text", "text": text, "direction": "Outbound", "originatingEntity": "Human",
@@ -113,8 +107,8 @@ fn sample(args: &Args, id: &str, now_secs: i64) -> String {
                     "to": {"id": person, "idType": "Opaque"}, "from": {"id": integration, "idType": "Opaque"}}})
             .to_string()
         }
-        Sender::StandardWebhooks | Sender::Svix => {
-            json!({"type": "sample.sent", "timestamp": now_secs, "data": {"text": text}}).to_string()
+        Splitter::Extraction => {
+            json!({"id": id, "type": "sample.sent", "timestamp": now_secs, "data": {"text": text}}).to_string()
         }
     }
 }
@@ -145,9 +139,11 @@ async fn send(args: &Args) -> Result<bool, SendError> {
     let authority = args.url.authority().filter(|_| args.url.scheme_str() == Some("http")).ok_or(SendError::Url)?;
     let host = args.host.clone().unwrap_or_else(|| authority.to_string());
     let target = args.url.path_and_query().map_or("/", |target| target.as_str());
-    let mut request = Request::post(target).header(HOST, host).header(CONTENT_TYPE, "application/json");
+    let mut request = Request::post(target).header(HOST, &host).header(CONTENT_TYPE, "application/json");
     let secret = Secret::new(args.secret.as_bytes());
-    let fields = args.sender.provider().preset().map(|preset| preset.sign(&secret, &id, now_secs, &body));
+    let url = format!("https://{host}{target}");
+    let sending = Sending { id: &id, now_secs, url: &url, body: &body };
+    let fields = args.sender.preset().map(|preset| preset.sign(&secret, sending));
     for (name, value) in fields.transpose()?.unwrap_or_default() {
         request = request.header(name, value);
     }

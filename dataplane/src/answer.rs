@@ -12,6 +12,7 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use policy::fallback::FallbackIr;
 use policy::refusal::{Extra, Refusal};
+use policy::schema::Violation;
 use serde::Serialize;
 
 use crate::pipeline::Ended;
@@ -31,6 +32,9 @@ struct Problem<'a> {
     reason: &'a str,
     /// Names this occurrence; the same id is in the log.
     instance: String,
+    /// Where a body does not fit its schema.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    violations: Option<&'a [Violation]>,
 }
 
 /// A refusal as a response.
@@ -44,6 +48,10 @@ pub fn refusal(refusal: &Refusal, request_id: &str) -> Response<Body> {
         detail: &refusal.detail,
         reason: reason.word(),
         instance: format!("urn:postern:request:{request_id}"),
+        violations: refusal.extras.iter().find_map(|extra| match extra {
+            Extra::Violations(violations) => Some(violations.as_slice()),
+            Extra::RetryAfter(_) | Extra::Challenge(_) | Extra::Allow(_) => None,
+        }),
     };
     let body = serde_json::to_vec(&problem).unwrap_or_default();
     let mut response = full(reason.status(), "application/problem+json", body);
@@ -60,6 +68,7 @@ pub fn refusal(refusal: &Refusal, request_id: &str) -> Response<Body> {
                 Ok(value) => (ALLOW, value),
                 Err(_) => continue,
             },
+            Extra::Violations(_) => continue,
         };
         headers.append(name, value);
     }

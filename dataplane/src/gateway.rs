@@ -22,6 +22,7 @@ use crate::event::{EventPath, Settings as SpoolSettings};
 use crate::health::Health;
 use crate::http::{Inbound, Ticks};
 use crate::listener::{App, ConnectionCounts, Listener, ListenerSettings, Serve};
+use crate::outside::CountryDatabase;
 use crate::pipeline::{self, Core};
 use crate::runtime::{Builder, Runtime};
 use crate::snapshot::{Applied, Keeper, Volume, VolumeError};
@@ -39,6 +40,8 @@ pub struct GatewaySettings {
     pub data: PathBuf,
     /// Ranges that URLs of tenants may lead to although they are inside.
     pub allowed_upstreams: Vec<IpNet>,
+    /// In which country an address is; without it a block that names countries refuses.
+    pub country_database: Option<Arc<CountryDatabase>>,
     /// The event store's bound.
     pub max_spool_bytes: u64,
 }
@@ -149,7 +152,10 @@ impl Gateway {
         let events = Arc::new(EventPath::open(spool)?);
         metrics.registry().register(Box::new(EventCollector::new(events.counters().clone())?))?;
         let volume = Volume::open(&settings.data.join("last-good"))?;
-        let builder = Builder::new(metrics.clone(), registry.clone());
+        let builder = Builder::new(metrics.clone(), registry.clone()).with_countries(settings.country_database.clone());
+        for metric in settings.country_database.iter().flat_map(|database| database.metrics()) {
+            metrics.registry().register(metric)?;
+        }
         let keeper = Keeper::new(builder, live.clone(), Some(volume));
         let destinations = Arc::new(LiveDestinations(live.clone()));
         let deliver = Deliver::start(events.queue()?, destinations, guard.clone(), health.clone());

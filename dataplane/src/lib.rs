@@ -2,7 +2,7 @@
 //!
 //! A request meets, in this order: `listener` (a socket, handed to a core), `http` (one connection,
 //! strictly parsed), `pipeline` (its whole life, top to bottom), then `upstream` (forwarded) or `event`
-//! (made durable). Only `answer` makes responses. Snapshots arrive in `snapshot` and become ready filters
+//! (made durable). What a decision needs from elsewhere is fetched in `outside`. Only `answer` makes responses. Snapshots arrive in `snapshot` and become ready filters
 //! in `runtime`.
 
 pub mod admin;
@@ -12,6 +12,7 @@ pub mod gateway;
 pub mod health;
 pub mod http;
 pub mod listener;
+pub mod outside;
 pub mod pipeline;
 pub mod runtime;
 pub mod snapshot;

@@ -1,15 +1,17 @@
-//! No body makes a provider's splitter panic, and every event of it has an id and a type.
+//! No body makes a provider's splitter or the sanitiser panic, and every event of it has an id and a type.
 //! Run with `cargo +nightly fuzz run payload`.
 #![no_main]
 
 use http::HeaderMap;
 use libfuzzer_sys::fuzz_target;
-use policy::webhook_source::{ExtractionIr, Provider, split};
+use policy::webhook_source::{Preset, Provider, SanitiseIr, sanitise, split};
 
 fuzz_target!(|body: &[u8]| {
-    for provider in Provider::ALL {
-        for entry in split(provider, &ExtractionIr::default(), &HeaderMap::new(), body).into_iter().flatten() {
+    for provider in Provider::ALL.iter().copied() {
+        let extraction = provider.preset().map(Preset::extraction).unwrap_or_default();
+        for mut entry in split(provider, &extraction, &HeaderMap::new(), body).into_iter().flatten() {
             assert!(!entry.id.is_empty() && !entry.kind.is_empty());
+            let _ = sanitise(&SanitiseIr::default(), &mut entry);
         }
     }
 });

@@ -1,9 +1,9 @@
 //! Golden files: what is given, and what it compiles to or how it is refused. One file a case, named as a rule.
 //!
-//! `given` is the block as a user writes it; `secrets` are the Secrets that it may name, by
-//! `namespace/name`. Then either `compiled` (the IR, and `warned` when there are warnings) or `refused`.
+//! `given` is the block as a user writes it; `secrets` and `configMaps` are the Secrets and ConfigMaps that it may
+//! name, by `namespace/name`. Then either `compiled` (the IR, and `warned` when there are warnings) or `refused`.
 //! `POSTERN_GOLDEN=write cargo test -p policy --features crd golden` writes what follows `given` and
-//! `secrets` anew; read the difference before you keep it.
+//! those anew; read the difference before you keep it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,11 +23,16 @@ use crate::upstream::ServicePort;
 /// The namespace that a reference means when it names none.
 const NAMESPACE: &str = "acme";
 
+/// The data of objects, by `namespace/name` and key.
+type Texts = BTreeMap<String, BTreeMap<String, String>>;
+
 #[derive(Deserialize)]
 struct Case {
     given: Value,
     #[serde(default)]
-    secrets: BTreeMap<String, BTreeMap<String, String>>,
+    secrets: Texts,
+    #[serde(default, rename = "configMaps")]
+    config_maps: Texts,
     #[serde(flatten)]
     result: Outcome,
 }
@@ -59,19 +64,23 @@ impl From<Problem> for Told {
 /// Other objects, as the case gives them. A selector selects every Secret of its namespace.
 #[derive(Default)]
 pub(crate) struct Given {
-    secrets: BTreeMap<String, BTreeMap<String, String>>,
+    secrets: Texts,
+    config_maps: Texts,
+}
+
+fn text(texts: &Texts, object: ObjectRef, key: &str) -> Lookup<String> {
+    let Some(data) = texts.get(&format!("{}/{}", object.namespace, object.name)) else {
+        return Err(RefError::Missing(object));
+    };
+    let (wanted, present) = (key.to_owned(), data.keys().cloned().collect());
+    data.get(key).cloned().ok_or(RefError::MissingPart { object, part: "key", wanted, present })
 }
 
 impl Refs for Given {
     fn secret(&self, reference: &SecretKeyRef) -> Lookup<Secret> {
         let namespace = reference.namespace.as_deref().unwrap_or(NAMESPACE);
         let object = ObjectRef::new(Kind::Secret, namespace, reference.name.as_str());
-        let Some(data) = self.secrets.get(&format!("{namespace}/{}", reference.name)) else {
-            return Err(RefError::Missing(object));
-        };
-        let (wanted, present) = (reference.key.clone(), data.keys().cloned().collect());
-        let missing = RefError::MissingPart { object, part: "key", wanted, present };
-        data.get(&reference.key).map(|value| Secret::new(value.as_bytes())).ok_or(missing)
+        text(&self.secrets, object, &reference.key).map(|value| Secret::new(value.as_bytes()))
     }
 
     fn secrets(&self, selector: &SecretSelector) -> Lookup<Vec<SelectedSecret>> {
@@ -85,7 +94,9 @@ impl Refs for Given {
     }
 
     fn config_map(&self, reference: &ConfigMapKeyRef) -> Lookup<Arc<str>> {
-        Err(RefError::Missing(ObjectRef::new(Kind::ConfigMap, NAMESPACE, reference.name.as_str())))
+        let namespace = reference.namespace.as_deref().unwrap_or(NAMESPACE);
+        let object = ObjectRef::new(Kind::ConfigMap, namespace, reference.name.as_str());
+        text(&self.config_maps, object, &reference.key).map(Into::into)
     }
 
     /// Every Service is there but `nobody`: references have tests of their own, in `operator`.
@@ -147,7 +158,7 @@ pub(crate) fn check<S: DeserializeOwned, I: Serialize>(
     for file in files {
         let text = std::fs::read_to_string(&file).unwrap();
         let case: Case = serde_yaml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        let actual = run(case.given, &Given { secrets: case.secrets }, &compile);
+        let actual = run(case.given, &Given { secrets: case.secrets, config_maps: case.config_maps }, &compile);
         if std::env::var_os("POSTERN_GOLDEN").is_some_and(|value| value == "write") {
             write(&file, &text, &actual);
         } else {
@@ -173,13 +184,16 @@ pub(crate) fn check_page<S: DeserializeOwned, I: Serialize>(
     let page = std::fs::read_to_string(folder(policy).join("README.md")).expect("the policy has a page");
     let blocks = page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default());
     let blocks: Vec<Value> = blocks.map(|block| serde_yaml::from_str(block).expect("the page has YAML")).collect();
-    let mut secrets: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-    for block in blocks.iter().filter(|block| block["kind"] == "Secret") {
-        let text = |pointer: &str| block.pointer(pointer).and_then(Value::as_str).unwrap_or(NAMESPACE).to_owned();
-        let data = serde_json::from_value(block["stringData"].clone()).expect("a Secret has stringData");
-        secrets.insert(format!("{}/{}", text("/metadata/namespace"), text("/metadata/name")), data);
-    }
-    let refs = Given { secrets };
+    let texts = |kind: &str, member: &str| -> Texts {
+        let of_kind = blocks.iter().filter(|block| block["kind"] == kind);
+        let read = of_kind.map(|block| {
+            let text = |pointer: &str| block.pointer(pointer).and_then(Value::as_str).unwrap_or(NAMESPACE).to_owned();
+            let data = serde_json::from_value(block[member].clone()).expect("it has data");
+            (format!("{}/{}", text("/metadata/namespace"), text("/metadata/name")), data)
+        });
+        read.collect()
+    };
+    let refs = Given { secrets: texts("Secret", "stringData"), config_maps: texts("ConfigMap", "data") };
     let specs: Vec<&Value> = blocks.iter().filter_map(|block| block.pointer(pointer)).collect();
     assert!(!specs.is_empty(), "the page of {policy} shows nothing at {pointer}");
     for spec in specs {

@@ -13,6 +13,8 @@ pub mod crd;
 #[cfg(test)]
 #[cfg(feature = "crd")]
 mod golden;
+#[cfg(feature = "crd")]
+pub mod installation;
 pub mod mode;
 pub mod names;
 pub mod problem;
@@ -34,6 +36,7 @@ pub mod api_key;
 pub mod authentication;
 pub mod authorization;
 pub mod circuit_breaker;
+pub mod client_certificate;
 #[cfg(feature = "crd")]
 pub mod compression;
 pub mod cors;
@@ -51,7 +54,6 @@ pub mod quota;
 pub mod rate_limit;
 pub mod retry;
 pub mod route;
-#[cfg(feature = "crd")]
 pub mod schema;
 #[cfg(feature = "crd")]
 pub mod split;

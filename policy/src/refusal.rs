@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::schema::Violation;
+
 /// Declares every reason once: its word, its status and its title. The word is the `reason` of the
 /// problem document, of the log line and of the metric label.
 macro_rules! reasons {
@@ -61,6 +63,8 @@ reasons! {
     PolicyBroken = "policy_broken", SERVICE_UNAVAILABLE, "A policy of this route is broken";
     /// The caller's address is not allowed.
     AddressDenied = "address_denied", FORBIDDEN, "The address is not allowed";
+    /// The sender did not show the wanted client certificate to the trusted proxy in front.
+    ClientCertificateRefused = "client_certificate_refused", FORBIDDEN, "The client certificate is not accepted";
     /// The address failed authentication too often.
     TooManyFailures = "too_many_failures", TOO_MANY_REQUESTS, "Too many failed attempts from this address";
     /// The cross-origin request is not allowed (preflight).
@@ -87,8 +91,12 @@ reasons! {
     NotAuthorized = "not_authorized", FORBIDDEN, "The caller may not do this";
     /// A rate limit is spent.
     RateLimited = "rate_limited", TOO_MANY_REQUESTS, "The rate limit is exceeded";
-    /// The payload is not what the source or the schema says.
+    /// The payload is not JSON, or not what the source says.
     PayloadInvalid = "payload_invalid", BAD_REQUEST, "The payload is not valid";
+    /// The body does not say that it is plain JSON, and a schema asks for it (RFC 9110, 15.5.16).
+    MediaTypeUnsupported = "media_type_unsupported", UNSUPPORTED_MEDIA_TYPE, "The media type is not supported";
+    /// The payload is JSON and does not fit the schema (RFC 9110, 15.5.21).
+    SchemaInvalid = "schema_invalid", UNPROCESSABLE_ENTITY, "The payload does not fit the schema";
     /// An entry of a shared webhook belongs to no tenant it is shared with.
     Unclaimed = "unclaimed", NOT_FOUND, "No tenant claims this entry";
     /// The events could not be made durable, so they are not accepted.
@@ -111,7 +119,7 @@ reasons! {
     Internal = "internal", INTERNAL_SERVER_ERROR, "The gateway failed";
 }
 
-/// A header field that a refusal adds to its answer.
+/// What a refusal adds to its answer: a header field, or a member of the problem document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Extra {
     /// `Retry-After` in whole seconds, rounded up (RFC 9110, 10.2.3).
@@ -120,6 +128,8 @@ pub enum Extra {
     Challenge(Cow<'static, str>),
     /// `Allow` (RFC 9110, 10.2.1).
     Allow(String),
+    /// The member `violations` (RFC 9457, 3.2): the first places of a body that do not fit.
+    Violations(Vec<Violation>),
 }
 
 /// The answer that a filter gives in place of forwarding.
@@ -139,7 +149,7 @@ impl Refusal {
         Self { reason, detail: detail.into(), extras: Vec::new() }
     }
 
-    /// The same refusal with one more header field.
+    /// The same refusal with one more header field or member.
     #[must_use]
     pub fn with(mut self, extra: Extra) -> Self {
         self.extras.push(extra);

@@ -7,6 +7,8 @@ pub enum Filter {
     Addresses,
     /// Before authentication, so that who keeps failing it is stopped before it costs a signature check.
     Failures,
+    /// Before a body byte is read: what a trusted proxy says of the sender's certificate is in the head.
+    ClientCertificate,
     /// A preflight carries no credentials (Fetch standard), so it is answered before they are asked for.
     Cors,
     /// Who it is; for a webhook, the signature over the raw body. Nothing has parsed the body yet.
@@ -17,6 +19,8 @@ pub enum Filter {
     Authorization,
     /// Only authenticated callers spend a budget: a forged request must not spend its victim's.
     RateLimit,
+    /// Only a body that has been paid for is read: parsing it is the dearest thing that a caller can ask of a filter.
+    Schema,
     /// Where it goes, if the upstream is not resting.
     CircuitBreaker,
     /// How often it is tried.
@@ -30,11 +34,13 @@ impl Filter {
     pub const ORDER: &'static [Self] = &[
         Self::Addresses,
         Self::Failures,
+        Self::ClientCertificate,
         Self::Cors,
         Self::Authentication,
         Self::TenantAgreement,
         Self::Authorization,
         Self::RateLimit,
+        Self::Schema,
         Self::CircuitBreaker,
         Self::Retry,
         Self::ResponseHeaders,
@@ -46,11 +52,13 @@ impl Filter {
         match self {
             Self::Addresses => "addresses",
             Self::Failures => "failures",
+            Self::ClientCertificate => "client_certificate",
             Self::Cors => "cors",
             Self::Authentication => "authentication",
             Self::TenantAgreement => "tenant_agreement",
             Self::Authorization => "authorization",
             Self::RateLimit => "rate_limit",
+            Self::Schema => "schema",
             Self::CircuitBreaker => "circuit_breaker",
             Self::Retry => "retry",
             Self::ResponseHeaders => "response_headers",

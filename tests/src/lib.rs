@@ -1,6 +1,8 @@
 //! The harness of the test binaries: processes, upstreams and clients on free loopback ports.
 
 pub mod client;
+pub mod events;
 pub mod gateway;
 pub mod manifests;
+pub mod mmdb;
 pub mod upstream;

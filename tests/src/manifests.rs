@@ -52,3 +52,17 @@ stringData: {{{key}: \"{value}\"}}
 "
     )
 }
+
+/// A ConfigMap with one key.
+#[must_use]
+pub fn config_map(namespace: &str, name: &str, key: &str, value: &str) -> String {
+    let value = value.replace('\'', "''");
+    format!(
+        "---
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: {name}, namespace: {namespace}}}
+data: {{{key}: '{value}'}}
+"
+    )
+}

@@ -29,6 +29,10 @@ pub struct Event {
     pub dataraw: Option<Bytes>,
     /// W3C trace context.
     pub traceparent: Option<Arc<str>>,
+    /// Of a kind that the normaliser does not know, or not in this shape.
+    pub unknown: bool,
+    /// Where `data` was sanitised: JSON Pointers as URI fragments, separated by spaces.
+    pub sanitised: Option<Arc<str>>,
 }
 
 /// An event with what the gateway knows of it.
@@ -54,10 +58,13 @@ struct CloudEvent<'a> {
     id: &'a str,
     source: String,
     r#type: &'a str,
+    // CloudEvents knows no empty attribute.
+    #[serde(skip_serializing_if = "str::is_empty")]
     subject: &'a str,
     time: String,
     datacontenttype: &'static str,
     tenant: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
     partitionkey: &'a str,
     // A string: a number in microseconds does not fit a CloudEvents Integer (32 bits).
     sequence: String,
@@ -65,6 +72,10 @@ struct CloudEvent<'a> {
     previous: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     traceparent: Option<&'a str>,
+    #[serde(skip_serializing_if = "is_false")]
+    unknown: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sanitised: Option<&'a str>,
     #[serde(skip_serializing_if = "is_false")]
     redelivered: bool,
     #[serde(skip_serializing_if = "is_false")]
@@ -102,6 +113,8 @@ impl Envelope {
             sequence: self.sequence.to_string(),
             previous: self.previous.map(|n| n.to_string()),
             traceparent: event.traceparent.as_deref(),
+            unknown: event.unknown,
+            sanitised: event.sanitised.as_deref(),
             redelivered: self.redelivered,
             gap: self.gap,
             degraded: self.degraded,

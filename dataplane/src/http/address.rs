@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
 /// Which hops in front of the gateway are believed when they say where a request came from.
@@ -24,7 +24,7 @@ pub fn plain(address: IpAddr) -> IpAddr {
 
 impl TrustedHops {
     fn trusts(&self, address: IpAddr) -> bool {
-        self.ranges.iter().any(|range| range.contains(&address))
+        self.ranges.iter().any(|range| policy::ip_allow::plain(*range).contains(&address))
     }
 
     /// Whether the connected peer itself may speak about its request: forwarded fields and request ids.
@@ -42,9 +42,9 @@ impl TrustedHops {
         if !self.trusts_peer(peer) {
             return peer;
         }
-        let values: Vec<&str> =
-            headers.get_all(X_FORWARDED_FOR).iter().map(|value| value.to_str().unwrap_or_default()).collect();
-        let entries = values.iter().rev().flat_map(|value| value.rsplit(','));
+        let fields: Vec<&[u8]> = headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
+        // Bytes and not text: what a caller wrote first must not make unreadable what a proxy wrote behind it.
+        let entries = fields.iter().rev().flat_map(|field| field.rsplit(|byte| *byte == b','));
         let mut caller = peer;
         let mut left = self.count;
         for entry in entries {
@@ -59,9 +59,10 @@ impl TrustedHops {
     }
 }
 
+/// An address with a zone (`fe80::1%eth0`) is none: the zone means something only to who wrote it.
 /// `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:4711`.
-fn parse(entry: &str) -> Option<IpAddr> {
-    let entry = entry.trim();
+fn parse(entry: &[u8]) -> Option<IpAddr> {
+    let entry = std::str::from_utf8(entry).ok()?.trim();
     let bare = entry.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(entry);
     let address = bare.parse::<IpAddr>().ok();
     address.or_else(|| entry.parse::<SocketAddr>().ok().map(|socket| socket.ip())).map(plain)
@@ -75,7 +76,7 @@ mod tests {
         let hops = TrustedHops { count, ranges: ranges.iter().map(|range| range.parse().unwrap()).collect() };
         let mut headers = HeaderMap::new();
         for value in forwarded {
-            headers.append(X_FORWARDED_FOR, value.parse().unwrap());
+            headers.append(X_FORWARDED_FOR, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         hops.caller(peer.parse().unwrap(), &headers).to_string()
     }
@@ -88,6 +89,44 @@ mod tests {
         assert_eq!(caller(2, &[], "192.0.2.9", &["10.0.0.1, 198.51.100.7, 203.0.113.5"]), "198.51.100.7");
         assert_eq!(caller(0, &["192.0.2.0/24"], "192.0.2.9", &["1.1.1.1, 198.51.100.7, 192.0.2.8"]), "198.51.100.7");
         assert_eq!(caller(0, &["192.0.2.0/24"], "198.51.100.7", &["1.1.1.1"]), "198.51.100.7");
+    }
+
+    #[test]
+    fn nothing_on_the_left_hides_what_a_proxy_wrote() {
+        for forged in
+            ["caf\u{e9}", "", " ", ",", "unknown", "10.0.0.1:99999", "::ffff:10.0.0.1", "fe80::1%eth0", "a\tb"]
+        {
+            let field = format!("{forged}, 198.51.100.7");
+            assert_eq!(caller(1, &[], "10.0.0.9", &[&field]), "198.51.100.7", "{forged:?}");
+            assert_eq!(caller(0, &["10.0.0.0/8"], "10.0.0.9", &[&field]), "198.51.100.7", "{forged:?}");
+            assert_eq!(caller(1, &[], "10.0.0.9", &[forged, "198.51.100.7"]), "198.51.100.7", "{forged:?}");
+            let behind_two = format!("{forged}, 198.51.100.7, 203.0.113.5");
+            assert_eq!(caller(2, &[], "10.0.0.9", &[&behind_two]), "198.51.100.7", "{forged:?}");
+        }
+        assert_eq!(caller(2, &[], "10.0.0.9", &["198.51.100.7"]), "198.51.100.7", "a proxy was passed by");
+    }
+
+    #[test]
+    fn an_entry_that_is_no_plain_address_is_nobody() {
+        for odd in [
+            "fe80::1%eth0",
+            "[fe80::1%eth0]:80",
+            "010.0.0.1",
+            "10.1",
+            "0x0a000001",
+            "10.0.0.1/8",
+            "[10.0.0.1]x",
+            "_hidden",
+        ] {
+            assert_eq!(caller(1, &[], "192.0.2.9", &[odd]), "192.0.2.9", "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_is_trusted_in_either_clothes() {
+        assert_eq!(caller(0, &["::ffff:192.0.2.0/120"], "192.0.2.9", &["198.51.100.7"]), "198.51.100.7");
+        assert_eq!(caller(0, &["192.0.2.0/24"], "::ffff:192.0.2.9", &["198.51.100.7"]), "198.51.100.7");
+        assert_eq!(caller(0, &["192.0.2.0/24"], "192.0.2.9", &["198.51.100.7, ::ffff:192.0.2.8"]), "198.51.100.7");
     }
 
     #[test]

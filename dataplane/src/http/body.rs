@@ -62,10 +62,10 @@ impl RequestBody {
     ///
     /// # Errors
     /// [`RequestBodyError`]
-    pub async fn read_all(mut self) -> Result<Bytes, RequestBodyError> {
+    pub async fn read_all(&mut self) -> Result<Bytes, RequestBodyError> {
         let mut first: Option<Bytes> = None;
         let mut more = BytesMut::new();
-        while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_frame(cx)).await {
+        while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await {
             let Ok(data) = frame?.into_data() else { continue };
             match first.take() {
                 None if more.is_empty() => first = Some(data),

@@ -1,6 +1,7 @@
 //! Header fields that only the gateway may set: a caller cannot send them through.
 
 use http::header::{HeaderMap, HeaderName};
+use policy::client_certificate::CERTIFICATE_FIELDS;
 
 /// Prefix of the gateway's own fields.
 const OWN_PREFIX: &str = "x-postern-";
@@ -17,6 +18,20 @@ const IDENTITY: [&str; 9] = [
     "remote-user",
     "x-original-url",
 ];
+
+/// Removes what is told of client certificates: all of it when the peer is no trusted proxy; of a trusted one only
+/// what is spelt with `_`, which proxies let pass though many upstreams read it as `-`.
+pub(crate) fn strip_client_certificates(headers: &mut HeaderMap, trusted: bool) {
+    let told = |name: &str| CERTIFICATE_FIELDS.iter().any(|prefix| starts(name, prefix));
+    let found: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| told(name.as_str()) && (!trusted || name.as_str().contains('_')))
+        .cloned()
+        .collect();
+    for name in found {
+        headers.remove(name);
+    }
+}
 
 /// Removes identity fields and the gateway's own, under any alias: many upstreams read `_` as `-` (CGI, WSGI).
 pub(crate) fn strip_identity(headers: &mut HeaderMap, forwarded: &[HeaderName]) {
@@ -50,6 +65,28 @@ mod tests {
 
     fn headers(names: &[(&'static str, &'static str)]) -> HeaderMap {
         names.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn nobody_but_a_trusted_proxy_tells_which_certificate_was_shown() {
+        let told = || {
+            headers(&[
+                ("x-forwarded-client-cert", "1"),
+                ("x-amzn-mtls-clientcert-subject", "1"),
+                ("x_amzn_mtls_clientcert_subject", "1"),
+                ("client-cert-chain", "1"),
+                ("x-ssl-client-s-dn", "1"),
+                ("x-clients", "1"),
+            ])
+        };
+        let mut map = told();
+        strip_client_certificates(&mut map, false);
+        assert_eq!(map, headers(&[("x-clients", "1")]));
+        let mut map = told();
+        strip_client_certificates(&mut map, true);
+        let mut kept = told();
+        kept.remove("x_amzn_mtls_clientcert_subject");
+        assert_eq!(map, kept);
     }
 
     #[test]

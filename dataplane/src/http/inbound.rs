@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use policy::refusal::{Reason, Refusal};
 use policy::request::RequestHead;
+use policy::webhook_source::UrlScheme;
 
 use super::address::TrustedHops;
 use super::body::RequestBody;
@@ -16,6 +17,8 @@ use super::trace::Ids;
 use super::watch::Watch;
 use super::{host, hygiene, path};
 use crate::upstream::hop_by_hop;
+
+const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
 
 /// What is known of a connection.
 #[derive(Clone, Debug)]
@@ -91,6 +94,8 @@ impl Inbound {
             return Err(Refusal::new(Reason::AmbiguousPath, "the query holds #, which is not allowed; write %23"));
         }
         hop_by_hop::strip(&mut headers);
+        let trusted = self.connection.hops.trusts_peer(self.connection.peer.ip());
+        hygiene::strip_client_certificates(&mut headers, trusted);
         let body = RequestBody::new(incoming);
         Ok(Parsed {
             method: parts.method,
@@ -162,6 +167,12 @@ impl Parsed {
         hygiene::strip_identity(&mut self.headers, forwarded);
     }
 
+    /// Whether the connected peer is a proxy that is believed.
+    #[must_use]
+    pub fn from_trusted_proxy(&self) -> bool {
+        self.connection.hops.trusts_peer(self.connection.peer.ip())
+    }
+
     /// Path and query as the upstream gets them.
     #[must_use]
     pub fn target(&self) -> String {
@@ -169,6 +180,16 @@ impl Parsed {
             None => self.path.to_string(),
             Some(query) => format!("{}?{query}", self.path),
         }
+    }
+
+    /// The scheme of the URL that the caller used: what a trusted hop says of it, else `https`, since whoever
+    /// sends webhooks over the internet was given such an URL.
+    #[must_use]
+    pub fn scheme(&self) -> UrlScheme {
+        let told =
+            self.headers.get(X_FORWARDED_PROTO).filter(|_| self.connection.hops.trusts_peer(self.connection.peer.ip()));
+        let plain = told.is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"http"));
+        if plain { UrlScheme::Http } else { UrlScheme::Https }
     }
 
     /// Tells the upstream where the request came from. What an untrusted peer said of it is replaced, what a
@@ -180,7 +201,7 @@ impl Parsed {
         let chain: Vec<&str> = chain.filter(|_| self.connection.hops.trusts_peer(peer)).collect();
         let told = if chain.is_empty() { peer.to_string() } else { format!("{}, {peer}", chain.join(", ")) };
         let trusted = self.connection.hops.trusts_peer(peer);
-        let fields = [("x-forwarded-host", self.host.to_string()), ("x-forwarded-proto", "http".to_owned())];
+        let fields = [("x-forwarded-host", self.host.to_string()), (X_FORWARDED_PROTO, "http".to_owned())];
         for (name, value) in fields {
             if !(trusted && self.headers.contains_key(name))
                 && let Ok(value) = HeaderValue::try_from(value)

@@ -11,7 +11,7 @@ use policy::refusal::{Extra, Reason, Refusal};
 use policy::request::Caller;
 use policy::stage::Filter;
 
-use super::{Core, Ended};
+use super::{Core, Ended, schema};
 use crate::answer::{self, Body};
 use crate::http::{Ids, Parsed, RequestBodyError};
 use crate::runtime::{Guard, Rule, TenantRuntime};
@@ -89,7 +89,8 @@ fn filters(
     }
     let head = parsed.head();
     if let Some(guard) = &rule.addresses {
-        guard.judge(Filter::Addresses, guard.decider.check(head.address), &mut ended.would_refuse)?;
+        let decided = guard.decider.check(head.address, || core.clock.now_secs());
+        guard.judge(Filter::Addresses, decided, &mut ended.would_refuse)?;
     }
     tenant.failures.check(head.address, core.clock.mono_ns())?;
     if let Some(guard) = &rule.cors
@@ -162,10 +163,7 @@ async fn forward(
     let upgrade = websocket(&mut parsed)?;
     prepare(&mut parsed, rule, ids, caller.as_deref(), upgrade.is_some());
     let (target, method) = (parsed.target(), parsed.method.clone());
-    let body = match http_body::Body::is_end_stream(&parsed.body) {
-        true => upstream::RequestBody::Whole(bytes::Bytes::new()),
-        false => upstream::RequestBody::Streaming(parsed.body),
-    };
+    let body = schema::body(core, rule, (&method, &parsed.headers), parsed.body, ended).await?;
     let retry = rule.retry.as_ref().filter(|retry| !retry.audits()).map(|retry| &retry.decider);
     let plan = ForwardPlan { tenant: &tenant.name, backends: &rule.backends, timeouts: &rule.timeouts, retry };
     let head = RequestHead { method: &method, target: &target, headers: &parsed.headers };

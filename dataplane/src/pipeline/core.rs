@@ -7,11 +7,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::{ArcSwap, Cache};
 use policy::jwt::TokenCache;
+use tokio::sync::Semaphore;
 
 use crate::event::EventPath;
 use crate::runtime::Runtime;
 use crate::telemetry::{CoreLog, TenantMetrics};
 use crate::upstream::UpstreamCore;
+
+/// How much of a core's work may be done off its runtime at once.
+const PLACES_ASIDE: usize = 2;
 
 /// The wall clock, read once a request; its text is made once a second.
 #[derive(Debug, Default)]
@@ -62,6 +66,8 @@ pub struct Core {
     pub events: Arc<EventPath>,
     /// The core's log lines.
     pub log: CoreLog,
+    /// Places for work that would hold up other requests.
+    pub aside: Arc<Semaphore>,
     /// The wall clock.
     pub clock: Clock,
     /// The handles of requests that no tenant has.
@@ -85,7 +91,8 @@ impl Core {
         no_tenant: TenantMetrics,
     ) -> Self {
         let live = RefCell::new(Cache::new(live));
-        Self { live, tokens: RefCell::default(), upstreams, events, log, clock: Clock::default(), no_tenant }
+        let aside = Arc::new(Semaphore::new(PLACES_ASIDE));
+        Self { live, tokens: RefCell::default(), upstreams, events, log, aside, clock: Clock::default(), no_tenant }
     }
 
     /// The runtime that is live now. A request keeps it to its end, whatever is swapped in meanwhile.

@@ -3,6 +3,7 @@
 mod api;
 mod core;
 mod ended;
+mod schema;
 mod webhook;
 
 use std::rc::Rc;

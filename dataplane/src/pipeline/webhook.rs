@@ -10,9 +10,9 @@ use policy::names::ObjectRef;
 use policy::refusal::{Extra, Reason, Refusal};
 use policy::stage::Filter;
 use policy::webhook_source::entry::Entry as Part;
-use policy::webhook_source::{Unclaimed, handshake, split};
+use policy::webhook_source::{Unclaimed, Verified, handshake, in_window, sanitise, split};
 
-use super::{Core, Ended};
+use super::{Core, Ended, schema};
 use crate::answer::{self, Body};
 use crate::event::{AcceptError, Entry, Event, NewEvent};
 use crate::http::{Ids, Parsed};
@@ -48,39 +48,76 @@ pub(super) async fn answer(
         .with(Extra::RetryAfter(RETRY_AFTER)));
     }
     if let Some(guard) = &source.addresses {
-        guard.judge(Filter::Addresses, guard.decider.check(parsed.address), &mut ended.would_refuse)?;
+        let decided = guard.decider.check(parsed.address, || core.clock.now_secs());
+        guard.judge(Filter::Addresses, decided, &mut ended.would_refuse)?;
     }
     tenant.failures.check(parsed.address, core.clock.mono_ns())?;
-    if parsed.method == Method::GET
-        && let Some(token) = &source.handshake
-    {
-        let challenge = handshake::answer(parsed.head().query.unwrap_or_default(), token);
-        let challenge = challenge.inspect_err(|_| tenant.failures.record(parsed.address, core.clock.mono_ns()))?;
-        return Ok(answer::full(StatusCode::OK, "text/plain", challenge));
+    if let Some(guard) = &source.client_certificate {
+        let shown = guard.decider.check(&parsed.headers, parsed.from_trusted_proxy());
+        guard.judge(Filter::ClientCertificate, shown, &mut ended.would_refuse)?;
     }
     if parsed.method != Method::POST {
+        let asked = handshake::asked(source.ir.provider, &parsed.head(), source.handshake.as_ref());
+        let asked = asked.inspect_err(|_| tenant.failures.record(parsed.address, core.clock.mono_ns()))?;
+        if let Some(handshake::Answer { status, content_type, body }) = asked {
+            return Ok(answer::full(status, content_type, body));
+        }
         let refusal = Refusal::new(Reason::MethodNotAllowed, "webhooks are sent with POST");
         return Err(refusal.with(Extra::Allow("POST".to_owned())));
     }
     parsed.body.limit(source.ir.max_body_size).map_err(|error| error.refusal())?;
-    let (headers, address) = (parsed.headers, parsed.address);
     let body = parsed.body.read_all().await.map_err(|error| error.refusal())?;
-    if let Some(guard) = &source.verifier {
-        let verified = guard.decider.verify(&headers, &body, core.clock.now_secs());
-        if verified.is_err() {
-            tenant.failures.record(address, core.clock.mono_ns());
-        }
-        guard.judge(Filter::Authentication, verified, &mut ended.would_refuse)?;
-    }
-    let verdict = source.limits.check(None, address, core.clock.mono_ns());
+    let verified = verify(core, tenant, source, &parsed, &body, ended)?;
+    let verdict = source.limits.check(None, parsed.address, core.clock.mono_ns());
     if let Some(refusal) = verdict.refused {
         return Err(refusal);
     }
-    let parts = split(source.ir.provider, &source.ir.extraction, &headers, &body)?;
+    if let Some(verified) = verified
+        && let Some(answer) = handshake::challenged(source.ir.provider, &parsed.headers, &body, &verified)?
+    {
+        return Ok(answer::full(answer.status, answer.content_type, answer.body));
+    }
+    let parts = split(source.ir.provider, &source.ir.extraction, &parsed.headers, &body)?;
     ended.events = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+    let parts = fitting(core, (runtime, tenant), source, (body.len(), parts), ended).await?;
     let entries = entries(core, (runtime, tenant), source, ids, parts);
     core.events.accept(entries).await.map_err(|error| not_accepted(&error))?;
     Ok(answer::empty(StatusCode::OK))
+}
+
+/// Proves who sent it; nothing is proven where verification audits or rests.
+fn verify<'s>(
+    core: &Core,
+    tenant: &TenantRuntime,
+    source: &'s Source,
+    parsed: &Parsed,
+    body: &[u8],
+    ended: &mut Ended,
+) -> Result<Option<Verified<'s>>, Refusal> {
+    let Some(guard) = &source.verifier else { return Ok(None) };
+    let verified = guard.decider.verify(&parsed.head(), parsed.scheme(), body, core.clock.now_secs());
+    if verified.is_err() {
+        tenant.failures.record(parsed.address, core.clock.mono_ns());
+    }
+    guard.judge(Filter::Authentication, verified, &mut ended.would_refuse)
+}
+
+/// The entries of one POST, each with the reason why it does not fit a schema: that of the source which verified it,
+/// and that of the one which it goes to.
+async fn fitting(
+    core: &Core,
+    (runtime, tenant): (&Runtime, &Arc<TenantRuntime>),
+    source: &Arc<Source>,
+    (length, parts): (usize, Vec<Part>),
+    ended: &mut Ended,
+) -> Result<Vec<(Option<Reason>, Part)>, Refusal> {
+    let guards = |part: &Part| {
+        let to = place(runtime, tenant, source, part).source;
+        let other = Some(to).filter(|to| !Arc::ptr_eq(to, source)).and_then(|to| to.schema.clone());
+        source.schema.iter().cloned().chain(other).collect()
+    };
+    let parts = parts.into_iter().map(|part| (guards(&part), part)).collect();
+    schema::entries(core, length, parts, ended).await
 }
 
 /// The entries of one POST with their tenants; what belongs to nobody is dead, or left out.
@@ -89,13 +126,13 @@ fn entries(
     (runtime, tenant): (&Runtime, &Arc<TenantRuntime>),
     source: &Arc<Source>,
     ids: &Ids,
-    parts: Vec<Part>,
+    parts: Vec<(Option<Reason>, Part)>,
 ) -> Vec<Entry> {
     let now_secs = core.clock.now_secs();
     let mut entries = Vec::with_capacity(parts.len());
-    for part in parts {
+    for (misfit, part) in parts {
         let place = place(runtime, tenant, source, &part);
-        let refused = place.refused.or_else(|| too_old(source, &part, now_secs));
+        let refused = place.refused.or_else(|| too_old(&[source, place.source], &part, now_secs)).or(misfit);
         if refused == Some(Reason::Unclaimed) && source.ir.unclaimed == Unclaimed::Refuse {
             continue;
         }
@@ -117,7 +154,11 @@ fn place<'r>(runtime: &'r Runtime, tenant: &'r Arc<TenantRuntime>, source: &'r A
         Some(owner) if source.ir.shared_with.contains(owner) => {
             let found = runtime.tenant(owner).and_then(|tenant| Some((tenant, behind(tenant, &source.object)?)));
             match found {
-                Some((tenant, source)) => Place { tenant, source, refused: None },
+                // The other tenants' entries go on, so its own broken policy cannot refuse the request.
+                Some((tenant, source)) => {
+                    let broken = !source.ir.broken_security.is_empty();
+                    Place { tenant, source, refused: broken.then_some(Reason::PolicyBroken) }
+                }
                 None => own(Some(Reason::Unclaimed)),
             }
         }
@@ -134,14 +175,16 @@ fn behind<'t>(tenant: &'t TenantRuntime, shared: &ObjectRef) -> Option<&'t Arc<S
     sources.find(|source| source.ir.shared.as_ref() == Some(shared) && source.destination.is_some())
 }
 
-/// Where the provider signs no time, an event's own time must be near: two-sided.
-fn too_old(source: &Source, part: &Part, now_secs: i64) -> Option<Reason> {
-    let window = i64::from(source.ir.replay_window_secs?);
-    let outside = part.time_ms.is_none_or(|time| (time / 1000).abs_diff(now_secs) > window.unsigned_abs());
-    outside.then_some(Reason::TimestampOutsideWindow)
+/// Where the provider signs no time, an event's own time must be near: for the source that took it, and for the
+/// one behind that it is for.
+fn too_old(sources: &[&Arc<Source>], part: &Part, now_secs: i64) -> Option<Reason> {
+    let mut windows = sources.iter().filter_map(|source| source.ir.replay_window_secs);
+    let inside = windows.all(|window| in_window(part.time_ms, window, now_secs));
+    (!inside).then_some(Reason::TimestampOutsideWindow)
 }
 
-fn new_event(place: &Place<'_>, ids: &Ids, part: Part, now_secs: i64) -> NewEvent {
+fn new_event(place: &Place<'_>, ids: &Ids, mut part: Part, now_secs: i64) -> NewEvent {
+    let sanitised = sanitise(&place.source.ir.sanitise, &mut part);
     let now = jiff::Timestamp::from_second(now_secs).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     let time = part.time_ms.and_then(|time| jiff::Timestamp::from_millisecond(time).ok());
     NewEvent {
@@ -155,6 +198,8 @@ fn new_event(place: &Place<'_>, ids: &Ids, part: Part, now_secs: i64) -> NewEven
             data: Bytes::from(part.data.to_string()),
             dataraw: None,
             traceparent: Some(ids.traceparent.as_ref().into()),
+            unknown: part.unknown,
+            sanitised: sanitised.map(Into::into),
         },
         dedupe_window: Duration::from_secs(place.source.ir.dedupe_window_secs),
         pending_bytes: place.tenant.base.ceilings.pending_bytes,

@@ -8,7 +8,6 @@ use policy::attach::Attached;
 use policy::authentication::{Authenticator, Methods};
 use policy::cors::Cors;
 use policy::headers::{HeadersError, SecurityHeaders};
-use policy::ip_allow::AddressRanges;
 use policy::names::{ObjectRef, TenantName};
 use policy::rate_limit::{Failures, LimitCounts, Limits, RateLimitIr};
 use policy::route::{MatchError, Matcher, Place, RouteIr, RuleIr};
@@ -16,7 +15,8 @@ use policy::snapshot::{ObjectEntry, ObjectIr, TenantSnapshot};
 use policy::upstream::ServiceEndpoints;
 
 use super::source::{Source, SourceError};
-use super::{Guard, Object, Rule, Runtime, TenantRuntime};
+use super::{Addresses, Guard, Object, Rule, Runtime, TenantRuntime};
+use crate::outside::CountryDatabase;
 use crate::telemetry::Metrics;
 use crate::upstream::{Backend, Registry};
 
@@ -46,6 +46,7 @@ struct Carried {
 pub struct Builder {
     metrics: Metrics,
     upstreams: Arc<Registry>,
+    countries: Option<Arc<CountryDatabase>>,
     counts: LimitCounts,
     carried: Mutex<HashMap<TenantName, Arc<Carried>>>,
 }
@@ -54,7 +55,13 @@ impl Builder {
     /// A builder with nothing to carry yet.
     #[must_use]
     pub fn new(metrics: Metrics, upstreams: Arc<Registry>) -> Self {
-        Self { metrics, upstreams, counts: LimitCounts::default(), carried: Mutex::default() }
+        Self { metrics, upstreams, countries: None, counts: LimitCounts::default(), carried: Mutex::default() }
+    }
+
+    /// The same with a country database, without which a block that names countries refuses.
+    #[must_use]
+    pub fn with_countries(self, countries: Option<Arc<CountryDatabase>>) -> Self {
+        Self { countries, ..self }
     }
 
     /// New endpoints; they are swapped in at once, before the tenants that name them.
@@ -88,7 +95,8 @@ impl Builder {
             }
             ObjectIr::WebhookSource(ir) => {
                 let limits = self.limits(snapshot, |policy| policy.covers_source(&entry.object));
-                let source = Source::new(&snapshot.tenant, &entry.object, *ir, limits, &self.upstreams)?;
+                let around = (limits, self.countries.as_ref());
+                let source = Source::new(&snapshot.tenant, &entry.object, *ir, around, &self.upstreams)?;
                 Object::Source(entry.object.clone(), Arc::new(source))
             }
         })
@@ -106,7 +114,8 @@ impl Builder {
         methods: &Methods,
     ) -> Result<Rule, BuildError> {
         let limits = self.limits(snapshot, |policy| policy.covers_rule(object, &ir.name));
-        let addresses = Guard::build(ir.addresses.as_ref(), |ir| Ok::<_, BuildError>(AddressRanges::new(ir)))?;
+        let addresses =
+            Guard::build(ir.addresses.as_ref(), |ir| Ok::<_, BuildError>(Addresses::new(ir, self.countries.as_ref())))?;
         let cors = Guard::build(ir.cors.as_ref(), |ir| Ok::<_, BuildError>(Cors::new(ir)))?;
         let authorization = Guard::build(ir.authorization.as_ref(), |ir| Ok::<_, BuildError>(ir.clone()))?;
         let breaker = ir.circuit_breaker.as_ref().filter(|attached| attached.mode.runs()).map(|attached| &attached.ir);
@@ -115,15 +124,18 @@ impl Builder {
             upstream: self.upstreams.get_or_build(&snapshot.tenant, &backend.upstream, breaker),
             weight: backend.weight,
         });
+        let mut broken_security = ir.broken_security.clone();
+        let schema = super::schema(ir.request_schema.as_ref(), "requestSchema", &mut broken_security);
         Ok(Rule {
             object: object.to_string().into(),
             name: ir.name.clone(),
-            broken_security: ir.broken_security.clone(),
+            broken_security,
             addresses,
             cors,
             authentication: authenticator(&ir.authentication, methods),
             authorization,
             limits,
+            schema,
             security_headers: Guard::build(ir.security_headers.as_ref(), SecurityHeaders::new)?,
             forwarded_names: methods.forwarded_names().cloned().collect(),
             timeouts: ir.timeouts.clone(),
@@ -145,7 +157,11 @@ impl Builder {
     /// All tenants as one runtime.
     #[must_use]
     pub fn runtime(&self, tenants: impl Iterator<Item = Arc<TenantRuntime>>) -> Runtime {
-        Runtime::new(tenants)
+        let runtime = Runtime::new(tenants);
+        let sources = runtime.tenants().flat_map(|tenant| &tenant.sources);
+        let addresses = sources.filter_map(|(_, source)| source.ir.addresses.as_ref());
+        self.metrics.provider_ranges(addresses.flat_map(|attached| &attached.ir.providers));
+        runtime
     }
 }
 

@@ -4,6 +4,7 @@
 //! handles, parsed keys. What must outlive a swap (limiters, breakers, pools, counts) is kept by the
 //! [`Builder`] and handed to the new runtime.
 
+mod addresses;
 mod builder;
 mod guard;
 mod rule;
@@ -13,14 +14,32 @@ mod tenant;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use policy::attach::Attached;
 use policy::names::{Hostname, ObjectRef, TenantName};
+use policy::schema::{Schema, SchemaIr};
 use policy::webhook_source::Owners;
 
+pub use addresses::Addresses;
 pub use builder::{BuildError, Builder};
 pub use guard::Guard;
 pub use rule::Rule;
 pub use source::{Source, SourceError};
 pub use tenant::{InFlight, Object, Target, TenantRuntime};
+
+/// A schema made ready. One that cannot be, though it was compiled, breaks its rule or source at once: what stood
+/// there before might check less.
+fn schema(
+    attached: Option<&Attached<SchemaIr>>,
+    field: &str,
+    broken_security: &mut Vec<Arc<str>>,
+) -> Option<Guard<Arc<Schema>>> {
+    let built = Guard::build(attached, |ir| Schema::new(ir).map(Arc::new));
+    built.unwrap_or_else(|error| {
+        tracing::error!(error = &error as &dyn std::error::Error, field, "a schema cannot be used");
+        broken_security.push(field.into());
+        None
+    })
+}
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 

@@ -9,12 +9,12 @@ use policy::authorization::AuthorizationIr;
 use policy::cors::Cors;
 use policy::fallback::FallbackIr;
 use policy::headers::SecurityHeaders;
-use policy::ip_allow::AddressRanges;
 use policy::rate_limit::Limits;
 use policy::retry::RetryIr;
 use policy::route::TimeoutsIr;
+use policy::schema::Schema;
 
-use super::Guard;
+use super::{Addresses, Guard};
 use crate::upstream::Backend;
 
 /// What a request to a rule meets, in the order of [`policy::stage::Filter`].
@@ -27,7 +27,7 @@ pub struct Rule {
     /// Security fields that could not be compiled; not empty: every request is refused.
     pub broken_security: Vec<Arc<str>>,
     /// Addresses that may call.
-    pub addresses: Option<Guard<AddressRanges>>,
+    pub addresses: Option<Guard<Addresses>>,
     /// Cross-origin requests.
     pub cors: Option<Guard<Cors>>,
     /// Who may call; `None` is mode `Off`: nobody is asked.
@@ -36,6 +36,8 @@ pub struct Rule {
     pub authorization: Option<Guard<AuthorizationIr>>,
     /// The limits that apply, each policy with its own mode.
     pub limits: Limits,
+    /// What request bodies must look like.
+    pub schema: Option<Guard<Arc<Schema>>>,
     /// Header fields for answers.
     pub security_headers: Option<Guard<SecurityHeaders>>,
     /// Header fields that the tenant's methods forward: from outside they are always removed.

@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use policy::circuit_breaker::CircuitBreakerIr;
-use policy::ip_allow::AddressRanges;
+use policy::client_certificate::{ClientIdentity, IdentityError};
 use policy::names::{Hostname, ObjectRef, TenantName};
 use policy::ordering::RetrySchedule;
 use policy::rate_limit::Limits;
+use policy::schema::Schema;
 use policy::secret::Secret;
 use policy::upstream::UpstreamKey;
 use policy::webhook_source::{DestinationIr, RecipeError, Verifier, WebhookSourceIr};
 
-use super::Guard;
+use super::{Addresses, Guard};
 use crate::event::deliver::Destination;
+use crate::outside::CountryDatabase;
 use crate::upstream::Registry;
 
 /// When a destination is given a rest: after five failures in a row, or half of twenty.
@@ -33,6 +35,9 @@ pub enum SourceError {
     /// Its recipe cannot be used.
     #[error("the recipe cannot be used")]
     Recipe(#[from] RecipeError),
+    /// Its client certificate cannot be asked for.
+    #[error("the client certificate cannot be used")]
+    Certificate(#[from] IdentityError),
 }
 
 /// What a request to a source meets.
@@ -49,13 +54,17 @@ pub struct Source {
     /// What it was compiled to.
     pub ir: WebhookSourceIr,
     /// Addresses that may send.
-    pub addresses: Option<Guard<AddressRanges>>,
+    pub addresses: Option<Guard<Addresses>>,
+    /// The certificate that senders show to the proxy in front.
+    pub client_certificate: Option<Guard<ClientIdentity>>,
     /// Verifies requests; `None` without an entrance, or in mode `Off`.
     pub verifier: Option<Guard<Verifier>>,
     /// The token of the GET handshake.
     pub handshake: Option<Secret>,
     /// Its limits.
     pub limits: Limits,
+    /// What its events must look like.
+    pub schema: Option<Guard<Arc<Schema>>>,
     /// Where its events go.
     pub destination: Option<Arc<Destination>>,
 }
@@ -68,12 +77,14 @@ impl Source {
     pub fn new(
         tenant: &TenantName,
         object: &ObjectRef,
-        ir: WebhookSourceIr,
-        limits: Limits,
+        mut ir: WebhookSourceIr,
+        (limits, countries): (Limits, Option<&Arc<CountryDatabase>>),
         upstreams: &Registry,
     ) -> Result<Self, SourceError> {
         let verifier = Guard::build(ir.verification.as_ref(), Verifier::new)?;
-        let addresses = Guard::build(ir.addresses.as_ref(), |ir| Ok::<_, SourceError>(AddressRanges::new(ir)))?;
+        let addresses = Guard::build(ir.addresses.as_ref(), |ir| Ok::<_, SourceError>(Addresses::new(ir, countries)))?;
+        let client_certificate = Guard::build(ir.client_certificate.as_ref(), ClientIdentity::new)?;
+        let schema = super::schema(ir.schema.as_ref(), "schema", &mut ir.broken_security);
         let destination = ir.destination.as_ref().map(|to| Arc::new(destination(tenant, to, &ir, upstreams)));
         Ok(Self {
             object: object.clone(),
@@ -82,8 +93,10 @@ impl Source {
             path: ir.entrance.as_ref().map(|entrance| entrance.path.clone()),
             handshake: ir.verification.as_ref().and_then(|attached| attached.ir.handshake.clone()),
             addresses,
+            client_certificate,
             verifier,
             limits,
+            schema,
             destination,
             ir,
         })

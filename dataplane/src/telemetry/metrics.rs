@@ -1,8 +1,10 @@
 //! Prometheus metrics. Labels are bounded: tenants, upstreams and filters of the snapshot, and the words of
 //! [`Reason`]; never a path, an address or a caller.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use policy::ip_allow::ProviderIr;
 use policy::names::TenantName;
 use policy::refusal::Reason;
 use policy::stage::Filter;
@@ -58,6 +60,7 @@ pub struct Metrics {
     pub access_log_dropped: IntCounter,
     /// Snapshots that were applied.
     pub snapshots_applied: IntCounter,
+    provider_ranges: IntGaugeVec,
     /// Objects, by state: `programmed`, `last_good`, `not_programmed`.
     pub objects: IntGaugeVec,
 }
@@ -123,6 +126,12 @@ impl Metrics {
             )?,
             access_log_dropped: counter(&r, "postern_access_log_dropped_total", "Access-log lines dropped")?,
             snapshots_applied: counter(&r, "postern_snapshots_applied_total", "Snapshots applied")?,
+            provider_ranges: gauges(
+                &r,
+                "postern_provider_ranges_timestamp_seconds",
+                "The date of a provider's ranges in force, in seconds since the epoch; of several lists, the oldest",
+                &["provider"],
+            )?,
             objects: gauges(&r, "postern_objects", "Objects of the snapshot by state", &["state"])?,
             connections_open,
             duration,
@@ -164,6 +173,19 @@ impl Metrics {
             for filter in Filter::ORDER {
                 let _ = self.would_refuse.remove_label_values(&[tenant, filter.word(), reason.word()]);
             }
+        }
+    }
+
+    /// The lists of providers' ranges that sources use now.
+    pub fn provider_ranges<'l>(&self, lists: impl Iterator<Item = &'l ProviderIr>) {
+        let mut oldest: BTreeMap<&str, i64> = BTreeMap::new();
+        for list in lists {
+            let date = oldest.entry(&list.provider).or_insert(i64::MAX);
+            *date = list.date_secs.min(*date);
+        }
+        self.provider_ranges.reset();
+        for (provider, date_secs) in oldest {
+            self.provider_ranges.with_label_values(&[provider]).set(date_secs);
         }
     }
 

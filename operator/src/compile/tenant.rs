@@ -33,7 +33,8 @@ pub(super) fn compile(
     let object = &slice.tenant.meta.object;
     let level = Level::of_tenant(slice.spec);
     let unread = &slice.tenant.broken;
-    let settings = settings::compile(level, &methods, unread, Problems::of(object, problems).at("spec"));
+    let settings =
+        settings::compile(level, &methods, &gathered.installation, unread, Problems::of(object, problems).at("spec"));
     let rate_limits = limits::compile(gathered, slice, &base.ceilings, previous, problems);
     let mut objects = Vec::with_capacity(slice.routes.len());
     for declared in &slice.routes {
@@ -81,6 +82,7 @@ fn route(
         hostnames: &slice.hostnames,
         max_body_size: base.ceilings.max_body_size,
         refs: &refs,
+        installation: &gathered.installation,
         unread: &declared.broken,
         created_secs: declared.meta.created_secs,
     };
@@ -106,6 +108,7 @@ fn source(
         hostnames: &slice.hostnames,
         max_body_size: base.ceilings.max_body_size,
         refs: &refs,
+        installation: &gathered.installation,
         unread: &declared.broken,
     };
     let mut problems = Problems::of(object, problems);
@@ -187,6 +190,7 @@ fn refusing(declared: &Declared<RouteSpec>, footprint: &Footprint) -> Option<Rou
         cors: None,
         authentication: Attached { ir: nobody, mode: Mode::Enforce, origin: Origin::Default },
         authorization: None,
+        request_schema: None,
         security_headers: None,
         timeouts: TimeoutsIr { request_ms: settings::DEFAULT_REQUEST_MS, backend_request_ms: 0 },
         retry: None,

@@ -30,7 +30,7 @@ const BLOCKS: &[&str] = &[
 ];
 
 /// Blocks of a WebhookSource that make it refuse when they cannot be read.
-const SOURCE_BLOCKS: &[&str] = &["verification", "sourceAddresses"];
+const SOURCE_BLOCKS: &[&str] = &["verification", "sourceAddresses", "clientCertificate", "replay", "schema"];
 
 /// Lists of a Tenant's methods: one that cannot be read leaves the others good.
 const METHODS: &[&str] = &["jwt", "introspection", "apiKeys", "mutualTLS"];

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use policy::installation::Installation;
 use policy::names::ObjectRef;
 use policy::problem::Problem;
 use policy::rate_limit::RateLimitPolicySpec;
@@ -16,6 +17,7 @@ pub mod core;
 pub mod declared;
 pub mod files;
 pub mod place;
+pub mod provider_ranges;
 pub mod schema;
 pub mod walk;
 pub mod yaml;
@@ -46,6 +48,8 @@ pub struct Gathered {
     pub namespaces: BTreeMap<Arc<str>, BTreeMap<String, String>>,
     /// ReferenceGrants.
     pub grants: BTreeMap<ObjectRef, core::ReferenceGrant>,
+    /// What whoever runs the gateway provides beside the objects.
+    pub installation: Installation,
     /// What is wrong with objects of Kubernetes' own kinds.
     pub problems: Vec<Problem>,
 }

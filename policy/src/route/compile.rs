@@ -10,10 +10,12 @@ use super::settings::{self, DEFAULT_REQUEST_MS, Level, Levels, Settings};
 use super::{BackendIr, MatchIr, PathMatchIr, RouteIr, RouteSpec, RuleIr, RuleSpec, TimeoutsIr, matching};
 use crate::attach::{Attached, Origin};
 use crate::authentication::{self, AuthenticationIr};
+use crate::installation::Installation;
 use crate::mode::Mode;
 use crate::names::Hostname;
 use crate::problem::Problems;
 use crate::refs::Refs;
+use crate::schema::{self, OnInvalid, SchemaIr};
 use crate::units::SizeText;
 use crate::upstream;
 
@@ -30,6 +32,8 @@ pub struct Surroundings<'a> {
     pub max_body_size: u64,
     /// Other objects.
     pub refs: &'a dyn Refs,
+    /// What the installation provides.
+    pub installation: &'a Installation,
     /// Blocks that could not be read, as paths.
     pub unread: &'a [String],
     /// When the Route was created.
@@ -39,7 +43,13 @@ pub struct Surroundings<'a> {
 /// A Route, or `None` when its last good has to stay. Rules that must refuse do so in the IR.
 pub fn compile(spec: &RouteSpec, around: Surroundings<'_>, mut problems: Problems<'_>) -> Option<RouteIr> {
     let hostnames = hostnames(&spec.hostnames, around.hostnames, problems.at("hostnames"));
-    let route = settings::compile(Level::of_route(spec), around.methods, around.unread, problems.reborrow());
+    let route = settings::compile(
+        Level::of_route(spec),
+        around.methods,
+        around.installation,
+        around.unread,
+        problems.reborrow(),
+    );
     let mut names: Vec<Arc<str>> = Vec::with_capacity(spec.rules.len());
     let mut rules = Vec::with_capacity(spec.rules.len());
     for (index, rule) in spec.rules.iter().enumerate() {
@@ -109,7 +119,13 @@ fn draft(
     around: Surroundings<'_>,
     problems: &mut Problems<'_>,
 ) -> Draft {
-    let rule = settings::compile(Level::of_rule(spec), around.methods, around.unread, problems.reborrow());
+    let rule = settings::compile(
+        Level::of_rule(spec),
+        around.methods,
+        around.installation,
+        around.unread,
+        problems.reborrow(),
+    );
     let levels = Levels { rule: &rule, route, tenant: around.tenant };
     let (mut security, mut traffic) = (Vec::new(), Vec::new());
     let authentication = authentication(&levels, around.methods, &mut security, problems);
@@ -117,7 +133,8 @@ fn draft(
     if matches.is_none() {
         traffic.push(problems.at("matches").field().into());
     }
-    not_enforced(spec, around.unread, &mut security, &mut traffic, problems);
+    let request_schema = request_schema(spec, around, &mut security, problems);
+    not_enforced(spec, around.unread, &mut traffic, problems);
     let backends = backends(spec, around.refs, &mut traffic, problems);
     levels.pick(|settings| settings.compression.as_ref(), &mut traffic);
     let everything =
@@ -137,6 +154,7 @@ fn draft(
         cors: levels.pick(|settings| settings.cors.as_ref(), &mut traffic),
         authentication,
         authorization: levels.pick(|settings| settings.authorization.as_ref(), &mut security),
+        request_schema,
         security_headers: levels.pick(|settings| settings.security_headers.as_ref(), &mut traffic),
         timeouts: timeouts
             .map_or(TimeoutsIr { request_ms: DEFAULT_REQUEST_MS, backend_request_ms: 0 }, |attached| attached.ir),
@@ -176,33 +194,42 @@ fn authentication(
     Attached { ir, mode: Mode::Enforce, origin: Origin::Default }
 }
 
-/// Fields that this version knows and does not enforce. A body that was not checked must not pass.
-fn not_enforced(
+/// A body that was not checked must not pass: a schema that cannot be used breaks its rule. Mode `Off` is the way
+/// back, so then it is not even looked at.
+fn request_schema(
     spec: &RuleSpec,
-    unread: &[String],
+    around: Surroundings<'_>,
     security: &mut Vec<Arc<str>>,
-    traffic: &mut Vec<Arc<str>>,
     problems: &mut Problems<'_>,
-) {
-    let schema = spec.request_schema.as_ref().is_some_and(|schema| schema.mode.runs());
+) -> Option<Attached<SchemaIr>> {
+    let mut problems = problems.at("requestSchema");
+    let unread = around.unread.iter().any(|field| field == problems.field());
+    let block = spec.request_schema.as_ref().filter(|block| block.mode.runs());
+    let ir = block.and_then(|block| schema::compile(&block.config_map_ref, around.refs, problems.reborrow()));
+    if unread || (block.is_some() && ir.is_none()) {
+        security.push(problems.field().into());
+    }
+    let mode = match block?.on_invalid {
+        OnInvalid::Refuse => block?.mode,
+        OnInvalid::Forward => Mode::Audit,
+    };
+    Some(Attached { ir: ir?, mode, origin: Origin::Rule })
+}
+
+/// Fields that this version knows and does not enforce.
+fn not_enforced(spec: &RuleSpec, unread: &[String], traffic: &mut Vec<Arc<str>>, problems: &mut Problems<'_>) {
     let blocks = [
-        ("requestSchema", schema, true, "leave it out, or write mode: \"Off\"; check bodies in the service"),
-        ("requestTransform", !spec.request_transform.is_empty(), false, "leave it out; change requests in the service"),
-        (
-            "responseTransform",
-            !spec.response_transform.is_empty(),
-            false,
-            "leave it out; change answers in the service",
-        ),
-        ("split", spec.split.is_some(), false, "leave it out; weights alone choose the side"),
+        ("requestTransform", !spec.request_transform.is_empty(), "leave it out; change requests in the service"),
+        ("responseTransform", !spec.response_transform.is_empty(), "leave it out; change answers in the service"),
+        ("split", spec.split.is_some(), "leave it out; weights alone choose the side"),
     ];
-    for (name, written, is_security, help) in blocks {
+    for (name, written, help) in blocks {
         let mut problems = problems.at(name);
         if written {
             problems.not_enforced(help);
         }
         if written || unread.iter().any(|field| field == problems.field()) {
-            if is_security { &mut *security } else { &mut *traffic }.push(problems.field().into());
+            traffic.push(problems.field().into());
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::headers::SecurityHeadersIr;
 use crate::ip_allow::IpAllowIr;
 use crate::names::Hostname;
 use crate::retry::RetryIr;
+use crate::schema::SchemaIr;
 use crate::upstream::UpstreamKey;
 
 /// A condition on the path (Gateway API `path.type`).
@@ -93,6 +94,8 @@ pub struct RuleIr {
     pub authentication: Attached<AuthenticationIr>,
     /// What callers may do.
     pub authorization: Option<Attached<AuthorizationIr>>,
+    /// What request bodies must look like.
+    pub request_schema: Option<Attached<SchemaIr>>,
     /// Header fields for answers.
     pub security_headers: Option<Attached<SecurityHeadersIr>>,
     /// Deadlines.

@@ -11,6 +11,7 @@ use crate::compression::CompressionSpec;
 use crate::cors::{self, CorsIr, CorsSpec};
 use crate::fallback::{self, FallbackIr, FallbackSpec};
 use crate::headers::{self, SecurityHeadersIr, SecurityHeadersSpec};
+use crate::installation::Installation;
 use crate::ip_allow::{self, IpAllowIr, IpAllowSpec};
 use crate::mode::Mode;
 use crate::problem::Problems;
@@ -107,7 +108,13 @@ pub struct Settings {
 /// Compiles one level. `declared` are the tenant's methods, `unread` the blocks that could not be read, as
 /// paths from the root of the object.
 #[must_use]
-pub fn compile(level: Level<'_>, declared: &[Arc<str>], unread: &[String], mut problems: Problems<'_>) -> Settings {
+pub fn compile(
+    level: Level<'_>,
+    declared: &[Arc<str>],
+    installation: &Installation,
+    unread: &[String],
+    mut problems: Problems<'_>,
+) -> Settings {
     let p = &mut problems;
     let one = Reader { origin: level.origin, unread };
     let grants = if level.authorization.is_empty() { None } else { Some(level.authorization) };
@@ -123,7 +130,7 @@ pub fn compile(level: Level<'_>, declared: &[Arc<str>], unread: &[String], mut p
         authorization: one
             .read(p, "authorization", grants, |_| grants_mode, authorization::compile)
             .or_else(|| one.read(p, "authorizationMode", None, |(): &()| grants_mode, |(), _| None)),
-        addresses: one.read(p, "addresses", level.addresses, |s| s.mode, ip_allow::compile),
+        addresses: one.read(p, "addresses", level.addresses, |s| s.mode, |s, p| ip_allow::compile(s, installation, p)),
         cors: one.read(p, "cors", level.cors, |s| s.mode, cors::compile),
         security_headers: one.read(p, "securityHeaders", level.security_headers, |s| s.mode, headers::compile),
         compression: one.read(

@@ -1,23 +1,27 @@
 //! A WebhookSource to its IR.
 //!
-//! What cannot be compiled of verification or addresses makes the source refuse every request; what cannot be
+//! What cannot be compiled of its security makes the source refuse every request; what cannot be
 //! compiled of the rest keeps its last good.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::recipe::recipe;
 use super::{
-    DeliveryIr, DeliverySpec, DestinationIr, DestinationSpec, EntranceIr, EntranceSpec, ExtractIr, ExtractSpec,
-    ExtractionIr, ExtractionSpec, Provider, SourceAddressesSpec, Unclaimed, VerificationIr, VerificationSpec,
-    WebhookSourceIr, WebhookSourceSpec,
+    DeliveryIr, DeliverySpec, DestinationIr, DestinationSpec, EntranceIr, EntranceSpec, EventSchemaSpec, EventTimeIr,
+    EventTimeSpec, ExtractIr, ExtractSpec, ExtractionIr, ExtractionSpec, Preset, Provider, SanitiseIr, SanitiseSpec,
+    Unclaimed, VerificationIr, VerificationSpec, WebhookSourceIr, WebhookSourceSpec, replay,
 };
 use crate::attach::{Attached, Origin};
-use crate::ip_allow::{self, IpAllowIr, IpAllowSpec};
+use crate::client_certificate;
+use crate::installation::Installation;
+use crate::ip_allow;
 use crate::mode::Mode;
 use crate::names::{Hostname, Kind, ObjectRef, TenantName};
 use crate::problem::Problems;
 use crate::refs::{Refs, resolved};
-use crate::units::DurationText;
+use crate::schema::SchemaIr;
+use crate::units::{DurationText, SizeText};
 use crate::upstream::{self, UpstreamKey};
 
 /// What a WebhookSource is compiled in.
@@ -29,16 +33,24 @@ pub struct SourceSurroundings<'a> {
     pub max_body_size: u64,
     /// Other objects.
     pub refs: &'a dyn Refs,
+    /// What the installation provides.
+    pub installation: &'a Installation,
     /// Blocks that could not be read, as paths.
     pub unread: &'a [String],
 }
 
-const DAY_MS: u64 = 86_400_000;
+pub(super) const DAY_MS: u64 = 86_400_000;
 /// The longest attempt: what a broker lets one consumer hold an event.
 const MAX_TIMEOUT_MS: u64 = 60_000;
+/// For how long repeats are known when nothing is said: for as long as Meta tries again.
+pub(super) const DEFAULT_DEDUPE_MS: u64 = 7 * DAY_MS;
 /// Body size of a generic source that names none.
 const DEFAULT_BODY: u64 = 1024 * 1024;
-const SECURITY: [&str; 2] = ["verification", "sourceAddresses"];
+/// Longest texts that may be asked for. The shortest leaves every name of ours whole.
+const STRING_LENGTHS: RangeInclusive<u64> = 256..=8 * 1024 * 1024;
+/// Depths that may be asked for. The least leaves every event of ours whole; no body goes deeper than the most.
+const DEPTHS: RangeInclusive<u32> = 16..=100;
+const SECURITY: [&str; 5] = ["verification", "sourceAddresses", "clientCertificate", "replay", "schema"];
 
 /// A source, or `None` when its last good has to stay.
 pub fn compile(
@@ -53,7 +65,18 @@ pub fn compile(
         spec.verification.as_ref().map(|block| verification(spec.provider, block, around.refs, problems))
     });
     let addresses = secured(problems.at("sourceAddresses"), &mut broken, |problems| {
-        spec.source_addresses.as_ref().map(|block| addresses(block, problems))
+        let block = spec.source_addresses.as_ref()?;
+        Some(attached(ip_allow::compile_source(block, around.installation, problems), block.mode))
+    });
+    let client_certificate = secured(problems.at("clientCertificate"), &mut broken, |problems| {
+        let block = spec.client_certificate.as_ref()?;
+        Some(attached(client_certificate::compile(block, problems), block.mode))
+    });
+    let replay_window_secs = secured(problems.at("replay"), &mut broken, |problems| {
+        spec.replay.as_ref().map(|block| replay::window_secs(block, spec, problems))
+    });
+    let schema = secured(problems.at("schema"), &mut broken, |problems| {
+        spec.schema.as_ref().filter(|block| block.mode.runs()).map(|block| schema(block, around.refs, problems))
     });
     let before = problems.errors();
     shape(spec, &broken, &mut problems);
@@ -68,23 +91,20 @@ pub fn compile(
         broken_security: broken,
         verification,
         addresses,
-        replay_window_secs: spec.replay.as_ref().and_then(|replay| {
-            let secs = in_range(&replay.window, 1_000, 30 * DAY_MS, problems.at("replay").at("window"))? / 1000;
-            u32::try_from(secs).ok()
-        }),
-        shared: spec
-            .shared
-            .as_ref()
-            .map(|shared| ObjectRef::new(Kind::WebhookSource, shared.namespace.as_str(), shared.name.as_str())),
+        client_certificate,
+        replay_window_secs,
+        shared: shared(spec),
         shared_with: shared_with(spec, problems.at("sharedWith")),
         unclaimed: spec.unclaimed.unwrap_or(Unclaimed::DeadLetter),
-        extraction: spec.event.as_ref().map(|event| extraction(event, problems.at("event"))).unwrap_or_default(),
+        schema,
+        extraction: extraction(spec, problems.at("event")),
+        sanitise: sanitise(spec.sanitise.as_ref(), problems.at("sanitise")),
         destination: destination.flatten(),
         delivery,
         wait_for_gap_ms: spec.ordering.as_ref().and_then(|order| order.wait_for_gap.as_ref()).map_or(5_000, |gap| {
             in_range(gap, 0, 300_000, problems.at("ordering").at("waitForGap")).unwrap_or_default()
         }),
-        dedupe_window_secs: spec.dedupe.as_ref().map_or(7 * DAY_MS, |dedupe| {
+        dedupe_window_secs: spec.dedupe.as_ref().map_or(DEFAULT_DEDUPE_MS, |dedupe| {
             in_range(&dedupe.window, 1_000, 30 * DAY_MS, problems.at("dedupe").at("window")).unwrap_or_default()
         }) / 1000,
         retention_secs: spec.dead_letter.as_ref().map_or(14 * DAY_MS, |dead| {
@@ -114,6 +134,11 @@ fn secured<T>(
     built
 }
 
+fn shared(spec: &WebhookSourceSpec) -> Option<ObjectRef> {
+    let shared = spec.shared.as_ref()?;
+    Some(ObjectRef::new(Kind::WebhookSource, shared.namespace.as_str(), shared.name.as_str()))
+}
+
 /// The rules between blocks, which the CRD's own rules say too.
 fn shape(spec: &WebhookSourceSpec, broken: &[Arc<str>], problems: &mut Problems<'_>) {
     if spec.entrance.is_some() == spec.shared.is_some() {
@@ -133,6 +158,17 @@ fn shape(spec: &WebhookSourceSpec, broken: &[Arc<str>], problems: &mut Problems<
             .at("verification")
             .invalid("has no effect behind a shared source", "leave it out: the shared source verifies");
     }
+    if spec.shared.is_some() {
+        for (field, written) in [
+            ("sourceAddresses", spec.source_addresses.is_some()),
+            ("clientCertificate", spec.client_certificate.is_some()),
+        ] {
+            if written {
+                let help = "write it on the shared source, which is the one that senders reach";
+                problems.at(field).invalid("has no effect behind a shared source", help);
+            }
+        }
+    }
     if spec.destination.is_none() && spec.shared_with.is_none() {
         problems
             .at("destination")
@@ -141,9 +177,6 @@ fn shape(spec: &WebhookSourceSpec, broken: &[Arc<str>], problems: &mut Problems<
     if spec.mode == Mode::Audit {
         let help = "write mode: Audit in verification or sourceAddresses, which can decide and let through";
         problems.at("mode").invalid("means nothing for a source as a whole", help);
-    }
-    if spec.schema.is_some() {
-        problems.at("schema").not_enforced("leave it out, and let the destination check its events");
     }
     if spec.provider != Provider::Generic && spec.event.is_some() {
         problems
@@ -158,7 +191,7 @@ fn verification(
     refs: &dyn Refs,
     mut problems: Problems<'_>,
 ) -> Option<Attached<VerificationIr>> {
-    let VerificationSpec { secret_refs, handshake, recipe: written, mode } = spec;
+    let VerificationSpec { secret_refs, handshake, recipe: written, url_scheme, mode } = spec;
     let before = problems.errors();
     let mut secrets = Vec::with_capacity(secret_refs.len());
     for (index, reference) in secret_refs.iter().enumerate() {
@@ -170,10 +203,15 @@ fn verification(
         resolved(refs.secret(&handshake.verify_token_ref), &mut problems.at("verifyTokenRef"))
     });
     let recipe = recipe(provider, written.as_ref(), problems.at("recipe"));
-    if handshake.is_some() && !provider.preset().is_some_and(|preset| preset.handshake) {
-        problems.at("handshake").invalid("is nothing that this provider does", "leave it out");
+    if handshake.is_some() && !provider.preset().is_some_and(Preset::has_verify_token) {
+        let help = "leave it out: what the provider asks instead is answered by itself";
+        problems.at("handshake").invalid("is nothing that this provider does with a token", help);
     }
-    let ir = VerificationIr { recipe: recipe?, secrets, handshake: token };
+    let recipe = recipe?;
+    if url_scheme.is_some() && !recipe.signs_url() {
+        problems.at("urlScheme").invalid("has no effect: this provider does not sign the URL", "leave it out");
+    }
+    let ir = VerificationIr { recipe, secrets, handshake: token, url_scheme: *url_scheme };
     if problems.errors() == before
         && let Err(error) = super::Verifier::new(&ir)
     {
@@ -183,15 +221,13 @@ fn verification(
     ok.then_some(Attached { ir, mode: *mode, origin: Origin::WebhookSource })
 }
 
-fn addresses(spec: &SourceAddressesSpec, mut problems: Problems<'_>) -> Option<Attached<IpAllowIr>> {
-    let SourceAddressesSpec { providers, allow, deny, countries, mode } = spec;
-    if !providers.is_empty() {
-        problems.at("providers").not_enforced("write the provider's ranges in allow");
-        return None;
-    }
-    let block = IpAllowSpec { allow: allow.clone(), deny: deny.clone(), countries: countries.clone(), mode: *mode };
-    let ir = ip_allow::compile(&block, problems)?;
-    Some(Attached { ir, mode: *mode, origin: Origin::WebhookSource })
+fn attached<Ir>(ir: Option<Ir>, mode: Mode) -> Option<Attached<Ir>> {
+    ir.map(|ir| Attached { ir, mode, origin: Origin::WebhookSource })
+}
+
+fn schema(spec: &EventSchemaSpec, refs: &dyn Refs, problems: Problems<'_>) -> Option<Attached<SchemaIr>> {
+    let ir = crate::schema::compile(&spec.config_map_ref, refs, problems)?;
+    Some(Attached { ir, mode: spec.mode, origin: Origin::WebhookSource })
 }
 
 fn entrance(spec: &EntranceSpec, held: &[Hostname], mut problems: Problems<'_>) -> Option<EntranceIr> {
@@ -276,7 +312,7 @@ fn delivery(spec: Option<&DeliverySpec>, refs: &dyn Refs, mut problems: Problems
 
 fn body_size(spec: &WebhookSourceSpec, ceiling: u64, problems: &mut Problems<'_>) -> u64 {
     let needed = spec.provider.preset().map(|preset| preset.max_body_size);
-    let wanted = spec.max_body_size.as_ref().map(crate::units::SizeText::bytes);
+    let wanted = spec.max_body_size.as_ref().map(SizeText::bytes);
     if let Some(needed) = needed.filter(|needed| spec.entrance.is_some() && ceiling < *needed) {
         let help = format!("raise ceilings.maxBodySize of the Tenant to {needed} or more");
         problems
@@ -299,32 +335,68 @@ fn shared_with(spec: &WebhookSourceSpec, mut problems: Problems<'_>) -> Vec<Tena
     tenants
 }
 
-fn extraction(spec: &ExtractionSpec, mut problems: Problems<'_>) -> ExtractionIr {
+fn extraction(spec: &WebhookSourceSpec, mut problems: Problems<'_>) -> ExtractionIr {
+    if let Some(preset) = spec.provider.preset() {
+        return preset.extraction();
+    }
+    let Some(event) = &spec.event else { return ExtractionIr::default() };
+    let ExtractionSpec { each, id, kind, conversation, time } = event;
     let mut one = |extract: &Option<ExtractSpec>, field: &str| {
         extract.as_ref().and_then(|extract| extract_ir(extract, problems.at(field)))
     };
-    let ExtractionSpec { id, kind, conversation } = spec;
-    ExtractionIr { id: one(id, "id"), kind: one(kind, "type"), conversation: one(conversation, "conversation") }
+    let (id, kind, conversation) = (one(id, "id"), one(kind, "type"), one(conversation, "conversation"));
+    let each = each
+        .as_deref()
+        .and_then(|path| if path == "$" { Some(Vec::new()) } else { path_ir(path, problems.at("each")) });
+    if each.is_some() && matches!(id, Some(ExtractIr::Header(_))) {
+        let help = "name a path in the element, or leave it out";
+        problems
+            .at("id")
+            .invalid("is one header for all events of the list, so all but one would count as repeats", help);
+    }
+    let time = time.as_ref().and_then(|EventTimeSpec { at, format }| {
+        let mut problems = problems.at("time");
+        Some(EventTimeIr { at: extract_ir(at, problems.at("at"))?, format: *format })
+    });
+    ExtractionIr { each, id, kind, conversation, time }
+}
+
+fn sanitise(spec: Option<&SanitiseSpec>, mut problems: Problems<'_>) -> SanitiseIr {
+    let default = SanitiseIr::default();
+    let Some(SanitiseSpec { control_characters, max_string_length, max_depth }) = spec else { return default };
+    let length = max_string_length.as_ref().map_or(default.max_string_length, SizeText::bytes);
+    if !STRING_LENGTHS.contains(&length) {
+        problems.at("maxStringLength").invalid(format!("{length} bytes is out of range"), "write 256 to 8Mi");
+    }
+    let depth = max_depth.unwrap_or(default.max_depth);
+    if !DEPTHS.contains(&depth) {
+        problems.at("maxDepth").invalid(format!("{depth} is out of range"), "write 16 to 100");
+    }
+    SanitiseIr {
+        control_characters: control_characters.unwrap_or(default.control_characters),
+        max_string_length: length,
+        max_depth: depth,
+    }
 }
 
 fn extract_ir(spec: &ExtractSpec, mut problems: Problems<'_>) -> Option<ExtractIr> {
     match (&spec.header, &spec.path) {
         (Some(header), None) => Some(ExtractIr::Header(header.to_ascii_lowercase().into())),
-        (None, Some(path)) => {
-            let steps = steps(path);
-            if steps.is_none() {
-                problems.at("path").invalid(
-                    format!("{path:?} cannot be read"),
-                    "write names and indexes: $.customer.id, $.items[0].id",
-                );
-            }
-            steps.map(ExtractIr::Path)
-        }
+        (None, Some(path)) => path_ir(path, problems.at("path")).map(ExtractIr::Path),
         (_, _) => {
             problems.invalid("must name either a header or a path", "name one of them");
             None
         }
     }
+}
+
+fn path_ir(path: &str, mut problems: Problems<'_>) -> Option<Vec<Arc<str>>> {
+    let steps = steps(path);
+    if steps.is_none() {
+        let help = "write names and indexes: $.customer.id, $.items[0].id";
+        problems.invalid(format!("{path:?} cannot be read"), help);
+    }
+    steps
 }
 
 /// `$.a.b[0]` as its steps.
@@ -361,8 +433,30 @@ mod tests {
     /// In a tenant that holds one host. A source that refuses counts as refused here.
     fn alone(spec: &WebhookSourceSpec, refs: &dyn Refs, problems: Problems<'_>) -> Option<WebhookSourceIr> {
         let held = [Hostname::parse("api.acme.example").unwrap()];
-        let around = SourceSurroundings { hostnames: &held, max_body_size: 4 * 1024 * 1024, refs, unread: &[] };
+        let installation = Installation::default();
+        let around = SourceSurroundings {
+            hostnames: &held,
+            max_body_size: 4 * 1024 * 1024,
+            refs,
+            installation: &installation,
+            unread: &[],
+        };
         compile(spec, around, problems).filter(|ir| ir.broken_security.is_empty())
+    }
+
+    #[test]
+    fn a_snapshot_of_before_there_was_sanitise_means_the_default() {
+        let spec: WebhookSourceSpec = serde_json::from_value(serde_json::json!({
+            "provider": "WhatsApp", "shared": {"name": "meta", "namespace": "platform"},
+            "destination": {"backendRef": {"name": "adapter", "port": 80}}, "sanitise": {"maxDepth": 16},
+        }))
+        .unwrap();
+        let object = ObjectRef::new(Kind::WebhookSource, "acme", "whatsapp");
+        let ir = alone(&spec, &golden::Given::default(), Problems::of(&object, &mut Vec::new())).unwrap();
+        let mut older = serde_json::to_value(ir).unwrap();
+        assert_eq!(older.as_object_mut().unwrap().remove("sanitise").unwrap()["max_depth"], 16);
+        let ir: WebhookSourceIr = serde_json::from_value(older).unwrap();
+        assert_eq!(ir.sanitise, SanitiseIr::default());
     }
 
     #[test]

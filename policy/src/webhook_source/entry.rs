@@ -4,13 +4,13 @@ use http::HeaderMap;
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
-use super::provider::Provider;
-use super::{ExtractionIr, generic, genesys, whatsapp};
+use super::provider::Splitter;
+use super::{ExtractionIr, Provider, bounds, generic, genesys, whatsapp};
 use crate::refusal::{Reason, Refusal};
 
 /// Events that one request may hold: Meta sends up to 1,000 changes in one.
 pub const MAX_ENTRIES: usize = 5_000;
-/// Bytes of an id, a type or a conversation; a longer one is replaced by its digest.
+/// Bytes of an id or a conversation; a longer one is replaced by its digest.
 const MAX_NAME_BYTES: usize = 512;
 
 /// What in an entry names its tenant.
@@ -39,37 +39,67 @@ pub struct Entry {
     pub time_ms: Option<i64>,
     /// The event itself, normalised.
     pub data: Value,
+    /// The member of `data` that is the provider's own object; `None`: all of it is.
+    pub own: Option<&'static str>,
     /// Of a kind that is not known: delivered as it came.
     pub unknown: bool,
+    /// U+FFFD stands in its request for an escape that names no character.
+    pub mended: bool,
+}
+
+impl Entry {
+    /// An event of which only the owner is known.
+    pub(super) fn of(identifiers: EntryIdentifiers) -> Self {
+        let (id, kind, conversation) = (String::new(), String::new(), String::new());
+        let data = Value::Null;
+        Self { identifiers, id, kind, conversation, time_ms: None, data, own: None, unknown: false, mended: false }
+    }
+
+    /// The provider's own object, as it came.
+    #[must_use]
+    pub fn event(&self) -> &Value {
+        self.own.and_then(|member| self.data.get(member)).unwrap_or(&self.data)
+    }
 }
 
 /// Falls a verified request into its events, in their order. What is not understood is an event too, of an
 /// unknown kind: nothing is dropped.
 ///
 /// # Errors
-/// [`Reason::PayloadInvalid`] when the body is not JSON, [`Reason::BodyTooLarge`] past [`MAX_ENTRIES`].
+/// [`Reason::PayloadInvalid`] when the body is neither JSON nor a form, or too deep, [`Reason::BodyTooLarge`] past
+/// [`MAX_ENTRIES`] or with more objects and lists than a request has any use for.
 pub fn split(
     provider: Provider,
     extraction: &ExtractionIr,
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Vec<Entry>, Refusal> {
-    // The parser stops at a depth of 128, so that no nesting can take the stack.
-    let value: Value = serde_json::from_slice(body)
-        .map_err(|error| Refusal::new(Reason::PayloadInvalid, format!("the body is not JSON: {}", place(&error))))?;
-    let entries = match provider {
-        Provider::WhatsApp => whatsapp::split(value),
-        Provider::GenesysOpenMessaging => vec![genesys::entry(value)],
-        Provider::StandardWebhooks => {
-            vec![generic::entry(provider, &generic::standard("webhook-id"), headers, value, body)]
-        }
-        Provider::Svix => vec![generic::entry(provider, &generic::standard("svix-id"), headers, value, body)],
-        Provider::Generic => vec![generic::entry(provider, extraction, headers, value, body)],
+    let splitter = provider.preset().map_or(Splitter::Extraction, |preset| preset.splitter);
+    let (value, mended) = match splitter {
+        Splitter::Extraction if generic::is_form(headers) => (generic::form(body)?, false),
+        Splitter::WhatsApp | Splitter::Genesys | Splitter::Extraction => json(body)?,
+    };
+    let mut entries = match splitter {
+        Splitter::WhatsApp => whatsapp::split(value),
+        Splitter::Genesys => vec![genesys::entry(value)],
+        Splitter::Extraction => generic::split(provider, extraction, headers, value, body),
     };
     if entries.len() > MAX_ENTRIES {
         return Err(Refusal::new(Reason::BodyTooLarge, format!("the request holds more than {MAX_ENTRIES} events")));
     }
+    entries.iter_mut().for_each(|entry| entry.mended = mended);
     Ok(entries)
+}
+
+/// The body as a tree, and whether it had to be mended: a text that was cut inside an emoji is no reason to refuse
+/// all that came with it.
+fn json(body: &[u8]) -> Result<(Value, bool), Refusal> {
+    bounds::check(body)?;
+    serde_json::from_slice(body).map(|value| (value, false)).or_else(|error| {
+        let mended = bounds::mended(body).and_then(|mended| serde_json::from_slice(&mended).ok());
+        let refusal = || Refusal::new(Reason::PayloadInvalid, format!("the body is not JSON: {}", place(&error)));
+        mended.map(|value| (value, true)).ok_or_else(refusal)
+    })
 }
 
 /// Where the parser stopped; never a piece of the body.
@@ -84,9 +114,10 @@ pub fn joined(parts: &[&str]) -> String {
     bounded(escaped.join("#"))
 }
 
-/// The text itself, or its digest when it is too long to be a name.
+/// The text itself, or its digest when it is no name: too long, or with control characters.
 pub(super) fn bounded(text: String) -> String {
-    if text.len() <= MAX_NAME_BYTES { text } else { fingerprint(text.as_bytes()) }
+    let is_name = text.len() <= MAX_NAME_BYTES && !text.contains(char::is_control);
+    if is_name { text } else { fingerprint(text.as_bytes()) }
 }
 
 /// SHA-256 in hexadecimal, marked as such.
@@ -119,10 +150,22 @@ pub(super) fn word(text: &str) -> String {
     text.chars().take(64).map(tame).collect()
 }
 
+/// A type of a family: the provider's word for a kind that is known, or not documented at all. What only calls
+/// itself by a documented word, and is of another shape, is `unknown`: whoever handles the word can rely on its
+/// content.
+pub(super) fn type_of(family: &str, kind: &str, known: bool, documented: &[&str]) -> String {
+    let word = word(kind);
+    let unknown = word.is_empty() || (!known && documented.contains(&word.as_str()));
+    format!("{family}.{}", if unknown { "unknown" } else { word.as_str() })
+}
+
 #[cfg(test)]
 mod tests {
+    use http::header::CONTENT_TYPE;
     use proptest::prelude::*;
+    use serde_json::json;
 
+    use super::super::Preset;
     use super::*;
 
     proptest! {
@@ -147,8 +190,9 @@ mod tests {
                 "@",
             ];
             let body = shapes[known].replace('@', &body);
-            for provider in Provider::ALL {
-                let entries = split(provider, &ExtractionIr::default(), &HeaderMap::new(), body.as_bytes());
+            for provider in Provider::ALL.iter().copied() {
+                let extraction = provider.preset().map(Preset::extraction).unwrap_or_default();
+                let entries = split(provider, &extraction, &HeaderMap::new(), body.as_bytes());
                 for entry in entries.into_iter().flatten() {
                     prop_assert!(!entry.id.is_empty() && !entry.kind.is_empty(), "{entry:?}");
                 }
@@ -161,5 +205,67 @@ mod tests {
         let body = "[".repeat(100_000);
         let refused = split(Provider::WhatsApp, &ExtractionIr::default(), &HeaderMap::new(), body.as_bytes());
         assert_eq!(refused.map_err(|refusal| refusal.reason), Err(Reason::PayloadInvalid));
+    }
+
+    #[test]
+    fn a_request_with_too_many_events_is_refused_however_they_are_spread() {
+        let refused = |body: Value| {
+            let body = body.to_string();
+            let entries = split(Provider::WhatsApp, &ExtractionIr::default(), &HeaderMap::new(), body.as_bytes());
+            entries.map(|entries| entries.len()).map_err(|refusal| refusal.reason)
+        };
+        let change = |messages: usize| {
+            let messages = vec![json!({"type": "text"}); messages];
+            json!({"field": "messages", "value": {"messages": messages}})
+        };
+        let request = |changes: Vec<Value>| json!({"entry": [{"id": "1", "changes": changes}]});
+        assert_eq!(refused(request(vec![change(MAX_ENTRIES)])), Ok(MAX_ENTRIES));
+        assert_eq!(refused(request(vec![change(MAX_ENTRIES + 1)])), Err(Reason::BodyTooLarge));
+        assert_eq!(refused(request(vec![change(1); MAX_ENTRIES])), Ok(MAX_ENTRIES));
+        assert_eq!(refused(request(vec![change(1); MAX_ENTRIES + 2])), Err(Reason::BodyTooLarge));
+        let list = |events: usize| {
+            let extraction = Provider::Line.preset().map(Preset::extraction).unwrap_or_default();
+            let body = json!({"events": vec![1; events]}).to_string();
+            let entries = split(Provider::Line, &extraction, &HeaderMap::new(), body.as_bytes());
+            entries.map(|entries| entries.len()).map_err(|refusal| refusal.reason)
+        };
+        assert_eq!(list(MAX_ENTRIES), Ok(MAX_ENTRIES));
+        assert_eq!(list(MAX_ENTRIES + 1), Err(Reason::BodyTooLarge));
+    }
+
+    #[test]
+    fn json_of_any_provider_is_bounded_and_mended_and_a_form_is_neither() {
+        let form = HeaderMap::from_iter([(CONTENT_TYPE, "application/x-www-form-urlencoded".parse().unwrap())]);
+        let deep = "[".repeat(101) + &"]".repeat(101);
+        for provider in Provider::ALL.iter().copied() {
+            let extraction = provider.preset().map(Preset::extraction).unwrap_or_default();
+            let split = |headers: &HeaderMap, body: &str| split(provider, &extraction, headers, body.as_bytes());
+            let refused = split(&HeaderMap::new(), &deep).map_err(|refusal| refusal.reason);
+            assert_eq!(refused, Err(Reason::PayloadInvalid), "{provider:?}");
+            let cut = split(&HeaderMap::new(), r#"{"text": "\ud83d"}"#).unwrap();
+            assert!(cut.iter().all(|entry| entry.mended), "{provider:?}");
+        }
+        let entries = split(Provider::Twilio, &ExtractionIr::default(), &form, deep.as_bytes()).unwrap();
+        assert_eq!((entries.len(), entries[0].mended), (1, false));
+    }
+
+    #[test]
+    fn half_an_emoji_does_not_refuse_the_batch() {
+        let split = |body: &[u8]| split(Provider::Generic, &ExtractionIr::default(), &HeaderMap::new(), body);
+        let entries = split(br#"{"text": "cut \\ud83d", "whole": "\ud83d\ude00"}"#).unwrap();
+        assert!(!entries[0].mended);
+        let entries = split(br#"{"text": "cut \ud83d", "whole": "\ud83d\ude00"}"#).unwrap();
+        assert_eq!((entries[0].data["text"].as_str(), entries[0].mended), (Some("cut \u{fffd}"), true));
+        assert_eq!(entries[0].data["whole"], "\u{1f600}");
+        assert!(split(br#"{"text": "\x"}"#).is_err());
+    }
+
+    #[test]
+    fn an_id_that_is_no_name_is_replaced_by_its_digest() {
+        assert_eq!(joined(&["wamid.1"]), "wamid.1");
+        for id in ["a\nb", "a\u{0}", "\u{9b}1m", &"x".repeat(600)] {
+            assert!(joined(&[id]).starts_with("sha256:"), "{id:?}");
+        }
+        assert_ne!(joined(&["a\nb"]), joined(&["a\tb"]));
     }
 }

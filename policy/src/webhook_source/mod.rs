@@ -3,9 +3,10 @@
 //! - Attaches to: a host and path of its tenant, or to a shared source that verifies for it.
 //! - Runs at: [`crate::stage::Filter::Authentication`], over the raw body; nothing has parsed it before.
 //! - Says no with: 401, reasons `signature_missing`, `signature_invalid`, `timestamp_outside_window`; 403
-//!   `handshake_refused`; 400 `payload_invalid`; per entry `unclaimed` and `tenant_mismatch`.
+//!   `handshake_refused`, `client_certificate_refused`; 400 `payload_invalid`; per entry `unclaimed` and `tenant_mismatch`.
 //! - When it cannot decide: a secret that is missing or malformed refuses, 503 `policy_broken`.
 
+mod bounds;
 #[cfg(feature = "crd")]
 mod compile;
 pub mod entry;
@@ -13,10 +14,15 @@ mod generic;
 mod genesys;
 pub mod handshake;
 mod ir;
+mod key;
 mod owners;
-mod provider;
+mod presets;
+pub mod provider;
 #[cfg(feature = "crd")]
 mod recipe;
+mod replay;
+mod sanitise;
+mod shape;
 mod sign;
 #[cfg(feature = "crd")]
 mod spec;
@@ -28,7 +34,14 @@ pub use compile::{SourceSurroundings, compile};
 pub use entry::{Entry, EntryIdentifiers, split};
 pub use ir::*;
 pub use owners::Owners;
-pub use provider::{Preset, Provider};
+pub use presets::Provider;
+pub use provider::Preset;
+pub use replay::in_window;
+pub use sanitise::sanitise;
+pub use sign::{Sending, SignError};
 #[cfg(feature = "crd")]
 pub use spec::*;
-pub use verify::{RecipeError, Verifier};
+pub use verify::{RecipeError, Verified, Verifier};
+
+#[cfg(test)]
+mod events_tests;

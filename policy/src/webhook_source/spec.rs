@@ -4,8 +4,11 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Encoding, Provider, SignatureAlgorithm, TimeFormat, Unclaimed};
-use crate::ip_allow::CountriesSpec;
+use super::{
+    ControlCharacters, Encoding, Provider, SignatureAlgorithm, SignatureList, TimeFormat, Unclaimed, UrlScheme,
+};
+use crate::client_certificate::ClientCertificateSpec;
+use crate::ip_allow::SourceAddressesSpec;
 use crate::mode::Mode;
 use crate::reference::{BackendRef, ConfigMapKeyRef, SecretKeyRef};
 use crate::retry::BackoffSpec;
@@ -28,7 +31,7 @@ pub struct EntranceSpec {
 /// A piece of what is signed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-kubernetes-validations" = [{"rule": "[has(self.header), has(self.literal), has(self.body)].filter(x, x).size() == 1", "message": "each part is a header, a literal or the body"}]))]
+#[schemars(extend("x-kubernetes-validations" = [{"rule": "[has(self.header), has(self.literal), has(self.request), has(self.body)].filter(x, x).size() == 1", "message": "each part is a header, a literal, a part of the request or the body"}]))]
 pub struct SignedPartSpec {
     /// A header field's value.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -38,9 +41,23 @@ pub struct SignedPartSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub literal: Option<String>,
+    /// Something else of the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<SignedRequest>,
     /// The body.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<SignedBody>,
+}
+
+/// What of a request is signed besides header fields and the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SignedRequest {
+    /// Its method.
+    Method,
+    /// Its URL as the sender knows it: scheme, host without port, path and query.
+    Url,
+    /// The timestamp, wherever it stands.
+    Timestamp,
 }
 
 /// Which body is signed.
@@ -48,6 +65,10 @@ pub struct SignedPartSpec {
 pub enum SignedBody {
     /// The bytes as they came.
     Raw,
+}
+
+fn single() -> SignatureList {
+    SignatureList::Single
 }
 
 fn hmac_sha256() -> SignatureAlgorithm {
@@ -70,15 +91,24 @@ pub struct SignatureSpec {
     /// How it is made.
     #[serde(default = "hmac_sha256")]
     pub algorithm: SignatureAlgorithm,
+    /// How several stand together, or one beside other things: one that begins with the prefix is enough.
+    #[serde(default = "single")]
+    pub list: SignatureList,
 }
 
 /// The time that is signed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [{"rule": "has(self.header) != has(self.beside)", "message": "name either a header or what stands before the time beside the signature"}]))]
 pub struct TimestampSpec {
     /// Its header field; must be one of the signed parts.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
-    pub header: String,
+    pub header: Option<String>,
+    /// What stands before it in the signature's own header field: `t=`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32))]
+    pub beside: Option<String>,
     /// How it is written.
     pub format: TimeFormat,
     /// How far it may be off, to either side; 5m when left out.
@@ -121,31 +151,11 @@ pub struct VerificationSpec {
     /// How it is signed; for provider Generic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipe: Option<RecipeSpec>,
-    /// Whether it enforces.
-    #[serde(default)]
-    pub mode: Mode,
-}
-
-/// Addresses that may send; `allow` and `deny` as in a Route's `addresses`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct SourceAddressesSpec {
-    /// Ranges that providers publish.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
-    pub providers: Vec<String>,
-    /// Allowed ranges; while empty, all that is not denied.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 1000), inner(length(min = 1, max = 49)), extend("x-kubernetes-list-type" = "set"))]
-    pub allow: Vec<String>,
-    /// Denied ranges.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 1000), inner(length(min = 1, max = 49)), extend("x-kubernetes-list-type" = "set"))]
-    pub deny: Vec<String>,
-    /// By country.
+    /// The scheme of the URL that the sender was given, where it signs the URL. When left out, what a trusted hop
+    /// says in X-Forwarded-Proto, else Https.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub countries: Option<CountriesSpec>,
-    /// Whether it enforces, audits or rests.
+    pub url_scheme: Option<UrlScheme>,
+    /// Whether it enforces.
     #[serde(default)]
     pub mode: Mode,
 }
@@ -194,10 +204,24 @@ pub struct ExtractSpec {
     pub path: Option<String>,
 }
 
+/// Where the time of an event is found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EventTimeSpec {
+    /// Where.
+    pub at: ExtractSpec,
+    /// How it is written.
+    pub format: TimeFormat,
+}
+
 /// What a generic source says of its events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExtractionSpec {
+    /// A list in the body whose elements are events, `$` for the body itself; the body is one event when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256), regex(pattern = "^\\$"))]
+    pub each: Option<String>,
     /// The event's id; the digest of the body when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<ExtractSpec>,
@@ -207,14 +231,36 @@ pub struct ExtractionSpec {
     /// The conversation that its order is kept in; one for the whole source when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conversation: Option<ExtractSpec>,
+    /// When it happened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<EventTimeSpec>,
 }
 
-/// A JSON Schema that events must fit.
+/// What events are kept within: past it they are cut, not refused, and their `sanitised` attribute says where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SanitiseSpec {
+    /// What becomes of control characters; Remove when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control_characters: Option<ControlCharacters>,
+    /// The longest text, in bytes of UTF-8, 256 to 8Mi; 64Ki when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_string_length: Option<SizeText>,
+    /// Objects and lists inside each other, 16 to 100; a deeper one becomes null. 32 when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 16, max = 100))]
+    pub max_depth: Option<u32>,
+}
+
+/// A JSON Schema (2020-12 or draft-07) that events must fit; one that does not becomes a dead letter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EventSchemaSpec {
-    /// Where it is.
+    /// Where the schema is: one JSON document.
     pub config_map_ref: ConfigMapKeyRef,
+    /// Whether it enforces, audits or rests.
+    #[serde(default)]
+    pub mode: Mode,
 }
 
 /// Where events go.
@@ -342,6 +388,9 @@ pub struct WebhookSourceSpec {
     /// Addresses that may send.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_addresses: Option<SourceAddressesSpec>,
+    /// The certificate that senders show to the proxy in front.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<ClientCertificateSpec>,
     /// Old events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replay: Option<ReplaySpec>,
@@ -357,6 +406,9 @@ pub struct WebhookSourceSpec {
     /// What its events are called; for provider Generic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event: Option<ExtractionSpec>,
+    /// What its events are kept within.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sanitise: Option<SanitiseSpec>,
     /// What its events must fit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema: Option<EventSchemaSpec>,

@@ -1,18 +1,21 @@
 //! One engine that verifies every provider's requests over their raw bytes.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName};
-use ring::{hmac, signature};
+use ring::digest::{SHA256, digest};
 use subtle::ConstantTimeEq;
 
-use super::{Encoding, PartIr, RecipeIr, SecretFormat, SignatureAlgorithm, SignatureList, TimeFormat, VerificationIr};
+use super::generic::{MAX_FORM_FIELDS, is_form};
+use super::key::{Key, hex, to_hex};
+use super::{Encoding, PartIr, SignatureList, TimeFormat, TimePlace, TimestampIr, UrlScheme, VerificationIr};
 use crate::refusal::{Reason, Refusal};
-use crate::secret::Secret;
+use crate::request::RequestHead;
 
-/// Signatures that one request may carry; each costs a computation over the body.
+/// Signatures of one request that each key is held against.
 const MAX_SIGNATURES: usize = 8;
 
 /// Why a recipe cannot be used.
@@ -34,27 +37,35 @@ pub enum RecipeError {
     NoSecret,
 }
 
-enum Key {
-    Hmac(hmac::Key),
-    Ed25519(signature::UnparsedPublicKey<Vec<u8>>),
-    Token(Secret),
-}
-
 enum Part {
     Header(HeaderName),
     Literal(Arc<str>),
     Timestamp,
+    Method,
+    Url,
+    Form(Arc<str>),
     Body,
+}
+
+enum Place {
+    Header(HeaderName),
+    Beside(Arc<str>),
+}
+
+struct Timestamp {
+    place: Place,
+    format: TimeFormat,
+    tolerance_secs: i64,
 }
 
 /// A recipe with its keys, ready.
 pub struct Verifier {
     header: HeaderName,
-    prefix: Arc<str>,
     encoding: Encoding,
     list: SignatureList,
     signed: Vec<Part>,
-    timestamp: Option<(Option<HeaderName>, TimeFormat, i64)>,
+    timestamp: Option<Timestamp>,
+    url_scheme: Option<UrlScheme>,
     keys: Vec<Key>,
 }
 
@@ -64,56 +75,24 @@ impl std::fmt::Debug for Verifier {
     }
 }
 
+/// The proof that a request was verified; it knows with which of the secrets.
+pub struct Verified<'v>(&'v Key);
+
+impl std::fmt::Debug for Verified<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Verified(..)")
+    }
+}
+
+impl Verified<'_> {
+    /// The tag of a text under the secret that made the request's signature, in hexadecimal.
+    pub(super) fn tag(&self, text: &str) -> Option<String> {
+        self.0.sign(&[text.as_bytes().into()]).map(|tag| to_hex(&tag))
+    }
+}
+
 fn name(text: &Arc<str>) -> Result<HeaderName, RecipeError> {
     HeaderName::from_bytes(text.as_bytes()).map_err(|_| RecipeError::Header(text.clone()))
-}
-
-/// A secret's bytes, as the recipe says they are written.
-pub(super) fn secret_bytes(secret: &Secret, format: SecretFormat, index: usize) -> Result<Vec<u8>, RecipeError> {
-    let wrong = |wanted| RecipeError::Secret { index, wanted };
-    let text = secret.reveal();
-    let bytes = match format {
-        SecretFormat::Text => text.to_vec(),
-        SecretFormat::Hex => hex(text).ok_or_else(|| wrong("hexadecimal"))?,
-        SecretFormat::Whsec => {
-            let encoded = text.trim_ascii().strip_prefix(b"whsec_").unwrap_or_else(|| text.trim_ascii());
-            STANDARD.decode(encoded).map_err(|_| wrong("base64, with or without `whsec_` before it"))?
-        }
-    };
-    if bytes.is_empty() { Err(wrong("there: it is empty")) } else { Ok(bytes) }
-}
-
-fn key(secret: &Secret, recipe: &RecipeIr, index: usize) -> Result<Key, RecipeError> {
-    let bytes = secret_bytes(secret, recipe.secret, index)?;
-    let hmac = |algorithm| Key::Hmac(hmac::Key::new(algorithm, &bytes));
-    Ok(match recipe.algorithm {
-        SignatureAlgorithm::HmacSha1 => hmac(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY),
-        SignatureAlgorithm::HmacSha256 => hmac(hmac::HMAC_SHA256),
-        SignatureAlgorithm::HmacSha512 => hmac(hmac::HMAC_SHA512),
-        SignatureAlgorithm::Ed25519 if bytes.len() == 32 => {
-            Key::Ed25519(signature::UnparsedPublicKey::new(&signature::ED25519, bytes))
-        }
-        SignatureAlgorithm::Ed25519 => return Err(RecipeError::Secret { index, wanted: "a public key of 32 bytes" }),
-        SignatureAlgorithm::Token => Key::Token(Secret::new(bytes)),
-    })
-}
-
-fn hex(text: &[u8]) -> Option<Vec<u8>> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
-    let pairs = text.chunks_exact(2);
-    if !pairs.remainder().is_empty() {
-        return None;
-    }
-    pairs
-        .map(|pair| match pair {
-            [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
-            _ => None,
-        })
-        .collect()
 }
 
 fn missing(header: &HeaderName) -> Refusal {
@@ -134,139 +113,196 @@ fn single<'h>(headers: &'h HeaderMap, header: &HeaderName) -> Result<&'h str, Re
     field.to_str().map_err(|_| invalid(format!("the header `{header}` is not ASCII")))
 }
 
+impl Part {
+    fn new(ir: &PartIr) -> Result<Self, RecipeError> {
+        Ok(match ir {
+            PartIr::Header(header) => Self::Header(name(header)?),
+            PartIr::Literal(text) => Self::Literal(text.clone()),
+            PartIr::Timestamp => Self::Timestamp,
+            PartIr::Method => Self::Method,
+            PartIr::Url => Self::Url,
+            PartIr::Form(digest) => Self::Form(digest.clone()),
+            PartIr::Body => Self::Body,
+        })
+    }
+}
+
+impl Timestamp {
+    fn new(ir: &TimestampIr) -> Result<Self, RecipeError> {
+        let TimestampIr { place, format, tolerance_secs } = ir;
+        let place = match place {
+            TimePlace::Header(header) => Place::Header(name(header)?),
+            TimePlace::Beside(prefix) => Place::Beside(prefix.clone()),
+        };
+        Ok(Self { place, format: *format, tolerance_secs: i64::from(*tolerance_secs) })
+    }
+}
+
 impl Verifier {
     /// Makes a recipe ready.
     ///
     /// # Errors
     /// [`RecipeError`]; the source refuses then.
     pub fn new(ir: &VerificationIr) -> Result<Self, RecipeError> {
-        let VerificationIr { recipe, secrets, handshake: _ } = ir;
+        let VerificationIr { recipe, secrets, handshake: _, url_scheme } = ir;
         if secrets.is_empty() {
             return Err(RecipeError::NoSecret);
         }
-        let part = |part: &PartIr| {
-            Ok(match part {
-                PartIr::Header(header) => Part::Header(name(header)?),
-                PartIr::Literal(text) => Part::Literal(text.clone()),
-                PartIr::Timestamp => Part::Timestamp,
-                PartIr::Body => Part::Body,
-            })
-        };
-        let keys = secrets.iter().enumerate().map(|(index, secret)| key(secret, recipe, index));
-        let timestamp = recipe.timestamp.as_ref();
-        let timestamp = timestamp
-            .map(|at| Ok((at.header.as_ref().map(name).transpose()?, at.format, i64::from(at.tolerance_secs))));
+        let keys = secrets.iter().enumerate().map(|(index, secret)| Key::new(secret, recipe, index));
         Ok(Self {
             header: name(&recipe.header)?,
-            prefix: recipe.prefix.clone(),
             encoding: recipe.encoding,
             list: recipe.list,
-            signed: recipe.signed.iter().map(part).collect::<Result<_, _>>()?,
-            timestamp: timestamp.transpose()?,
+            signed: recipe.signed.iter().map(Part::new).collect::<Result<_, _>>()?,
+            timestamp: recipe.timestamp.as_ref().map(Timestamp::new).transpose()?,
+            url_scheme: *url_scheme,
             keys: keys.collect::<Result<_, _>>()?,
         })
     }
 
-    /// Whether the sender of these bytes knew one of the secrets, and when it signed.
+    /// Whether the sender of these bytes knew one of the secrets, and when it signed. `told` is the scheme that
+    /// the hops in front speak of; what the source itself says goes before it.
     ///
     /// # Errors
     /// A refusal that names the header field and never the signature that would have been right.
-    pub fn verify(&self, headers: &HeaderMap, body: &[u8], now_secs: i64) -> Result<(), Refusal> {
-        let field = single(headers, &self.header)?;
-        let timestamp = self.timestamp(headers, field)?;
-        let signatures = self.signatures(field)?;
-        let mut parts: Vec<&[u8]> = Vec::with_capacity(self.signed.len());
-        for part in &self.signed {
-            parts.push(match part {
-                Part::Header(header) => single(headers, header)?.as_bytes(),
-                Part::Literal(text) => text.as_bytes(),
-                Part::Timestamp => timestamp.unwrap_or_default().as_bytes(),
-                Part::Body => body,
-            });
-        }
-        let known = signatures.iter().any(|given| self.keys.iter().any(|key| key.made(&parts, given)));
-        if !known {
-            let detail = format!("`{}` does not match the body; sign the raw bytes with an active secret", self.header);
-            return Err(invalid(detail));
-        }
+    pub fn verify(
+        &self,
+        head: &RequestHead<'_>,
+        told: UrlScheme,
+        body: &[u8],
+        now_secs: i64,
+    ) -> Result<Verified<'_>, Refusal> {
+        let field = single(head.headers, &self.header)?;
+        let timestamp = self.timestamp(head.headers, field)?;
+        let parts = self.parts(head, told, timestamp, body)?;
+        let mut readable = false;
+        let known = self.keys.iter().find(|key| {
+            let given = self.signatures(field, key);
+            readable |= !given.is_empty();
+            !given.is_empty() && key.made(&parts, &given)
+        });
+        let known = known.ok_or_else(|| if readable { self.mismatch() } else { self.unreadable() })?;
         // The time counts only once it is known to be the sender's own.
-        match (&self.timestamp, timestamp) {
-            (Some((_, format, tolerance)), Some(text)) => in_window(text, *format, *tolerance, now_secs),
-            _ => Ok(()),
+        if let (Some(Timestamp { format, tolerance_secs, .. }), Some(text)) = (&self.timestamp, timestamp) {
+            in_window(text, *format, *tolerance_secs, now_secs)?;
         }
+        Ok(Verified(known))
+    }
+
+    fn mismatch(&self) -> Refusal {
+        let what = if self.keys.iter().any(Key::is_token) {
+            "is not an active secret"
+        } else {
+            "does not match the body; sign the raw bytes with an active secret"
+        };
+        invalid(format!("`{}` {what}", self.header))
+    }
+
+    fn unreadable(&self) -> Refusal {
+        let encoding = match self.encoding {
+            Encoding::Hex => "lower-case hexadecimal",
+            Encoding::Base64 => "base64",
+        };
+        let prefix = self.keys.first().map(|key| &*key.prefix).filter(|prefix| !prefix.is_empty());
+        let prefix = prefix.map(|prefix| format!("`{prefix}` followed by ")).unwrap_or_default();
+        invalid(format!("`{}` must be {prefix}{encoding}", self.header))
     }
 
     fn timestamp<'h>(&self, headers: &'h HeaderMap, field: &'h str) -> Result<Option<&'h str>, Refusal> {
-        match &self.timestamp {
+        match self.timestamp.as_ref().map(|at| &at.place) {
             None => Ok(None),
-            Some((Some(header), ..)) => single(headers, header).map(Some),
-            Some((None, ..)) => {
-                let mut times = field.split(',').filter_map(|pair| pair.trim().strip_prefix("t="));
+            Some(Place::Header(header)) => single(headers, header).map(Some),
+            Some(Place::Beside(prefix)) => {
+                let mut times = self.items(field).filter_map(|item| item.strip_prefix(&**prefix));
                 match (times.next(), times.next()) {
                     (Some(time), None) => Ok(Some(time)),
-                    _ => Err(invalid(format!("`{}` must carry one time as t=", self.header))),
+                    _ => Err(invalid(format!("`{}` must carry one time as `{prefix}`", self.header))),
                 }
             }
         }
     }
 
-    fn signatures(&self, field: &str) -> Result<Vec<Vec<u8>>, Refusal> {
+    /// What is signed, piece by piece.
+    fn parts<'r>(
+        &'r self,
+        head: &RequestHead<'r>,
+        told: UrlScheme,
+        timestamp: Option<&'r str>,
+        body: &'r [u8],
+    ) -> Result<Vec<Cow<'r, [u8]>>, Refusal> {
+        let mut parts = Vec::with_capacity(self.signed.len());
+        for part in &self.signed {
+            parts.push(match part {
+                Part::Header(header) => single(head.headers, header)?.as_bytes().into(),
+                Part::Literal(text) => text.as_bytes().into(),
+                Part::Timestamp => timestamp.unwrap_or_default().as_bytes().into(),
+                Part::Method => head.method.as_str().as_bytes().into(),
+                Part::Url => url(head, self.url_scheme.unwrap_or(told)).into_bytes().into(),
+                Part::Form(digest) => form(head, digest, body)?.into_bytes().into(),
+                Part::Body => body.into(),
+            });
+        }
+        Ok(parts)
+    }
+
+    /// The members of the signature's header field.
+    fn items<'h>(&self, field: &'h str) -> impl Iterator<Item = &'h str> {
         let separator = match self.list {
             SignatureList::Single => None,
             SignatureList::Spaces => Some(' '),
-            SignatureList::Pairs => Some(','),
+            SignatureList::Commas => Some(','),
+            SignatureList::Semicolons => Some(';'),
         };
-        let given: Vec<&str> = separator.map_or_else(|| vec![field], |by| field.split(by).map(str::trim).collect());
-        let given = given.into_iter().filter_map(|one| one.strip_prefix(&*self.prefix));
-        let decoded: Vec<Vec<u8>> = given.take(MAX_SIGNATURES).filter_map(|one| self.decode(one)).collect();
-        if decoded.is_empty() {
-            let encoding = match self.encoding {
-                Encoding::Hex => "lower-case hexadecimal",
-                Encoding::Base64 => "base64",
-            };
-            return Err(invalid(format!("`{}` must be `{}` followed by {encoding}", self.header, self.prefix)));
-        }
-        Ok(decoded)
+        let whole = separator.is_none().then_some(field);
+        let split = separator.map(|by| field.split(by).map(str::trim));
+        whole.into_iter().chain(split.into_iter().flatten())
     }
 
-    fn decode(&self, text: &str) -> Option<Vec<u8>> {
-        if self.keys.iter().any(|key| matches!(key, Key::Token(_))) {
-            return Some(text.as_bytes().to_vec());
+    /// The signatures that a key may have made.
+    fn signatures(&self, field: &str, key: &Key) -> Vec<Vec<u8>> {
+        let given = self.items(field).filter_map(|item| item.strip_prefix(&*key.prefix)).take(MAX_SIGNATURES);
+        if key.is_token() {
+            return given.map(|text| text.as_bytes().to_vec()).collect();
         }
-        match self.encoding {
-            Encoding::Hex => hex(text.as_bytes()),
-            Encoding::Base64 => STANDARD.decode(text).ok(),
-        }
+        given
+            .filter_map(|text| match self.encoding {
+                Encoding::Hex => hex(text.as_bytes()),
+                Encoding::Base64 => STANDARD.decode(text).ok(),
+            })
+            .collect()
     }
 }
 
-impl Key {
-    /// Whether this key made the signature. Constant in time for what it compares.
-    fn made(&self, parts: &[&[u8]], given: &[u8]) -> bool {
-        match self {
-            Self::Hmac(key) => {
-                let mut context = hmac::Context::with_key(key);
-                for part in parts {
-                    context.update(part);
-                }
-                let made = context.sign();
-                made.as_ref().ct_eq(given).into()
-            }
-            Self::Ed25519(key) => key.verify(&parts.concat(), given).is_ok(),
-            Self::Token(secret) => secret.reveal().ct_eq(given).into(),
+fn url(head: &RequestHead<'_>, scheme: UrlScheme) -> String {
+    let query = head.query.map(|query| format!("?{query}")).unwrap_or_default();
+    format!("{}://{}{}{query}", scheme.as_str(), head.host, head.path)
+}
+
+/// The fields of a form, sorted and each once; for any other body, the proof that the signed URL names it.
+fn form(head: &RequestHead<'_>, digest_field: &str, body: &[u8]) -> Result<String, Refusal> {
+    if is_form(head.headers) {
+        let mut fields: Vec<_> = form_urlencoded::parse(body).take(MAX_FORM_FIELDS + 1).collect();
+        if fields.len() > MAX_FORM_FIELDS {
+            return Err(invalid(format!("the form has more than {MAX_FORM_FIELDS} fields")));
         }
+        fields.sort();
+        fields.dedup();
+        return Ok(fields.into_iter().fold(String::new(), |text, (name, value)| text + &name + &value));
     }
+    let query = form_urlencoded::parse(head.query.unwrap_or_default().as_bytes());
+    let mut named = query.filter(|(name, _)| name == digest_field).map(|(_, value)| value);
+    let named = named.next().filter(|_| named.next().is_none());
+    let given = named.and_then(|value| hex(value.as_bytes())).unwrap_or_default();
+    if digest(&SHA256, body).as_ref().ct_eq(&given).into() {
+        return Ok(String::new());
+    }
+    Err(invalid(format!("the body is no form, and the query does not carry its SHA-256 once as `{digest_field}`")))
 }
 
 /// Two-sided: a time in the future is as wrong as an old one, or a recorded request could be kept for later.
 fn in_window(text: &str, format: TimeFormat, tolerance_secs: i64, now_secs: i64) -> Result<(), Refusal> {
     let outside = |detail: String| Refusal::new(Reason::TimestampOutsideWindow, detail);
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let seconds = match format {
-        TimeFormat::UnixSeconds => text.parse::<i64>().ok().filter(|_| digits),
-        TimeFormat::UnixMillis => text.parse::<i64>().ok().filter(|_| digits).map(|millis| millis / 1000),
-        TimeFormat::Rfc3339 => text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second),
-    };
+    let seconds = format.millis(text).map(|millis| millis.div_euclid(1000));
     let seconds = seconds.ok_or_else(|| outside("the signed time cannot be read".to_owned()))?;
     if seconds.abs_diff(now_secs) > tolerance_secs.unsigned_abs() {
         let detail = format!(

@@ -1,10 +1,13 @@
 //! The real gateway, real sockets: what callers, upstreams and operators see.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod addresses;
 mod drain;
 mod forward;
 mod http;
+mod providers;
 mod reload;
+mod schema;
 mod webhook;
 
 use tests::gateway::Gateway;

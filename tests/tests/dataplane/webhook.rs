@@ -3,6 +3,7 @@
 use ring::hmac;
 use serde_json::{Value, json};
 use tests::client::{Answer, get, post};
+use tests::events::misfits;
 use tests::gateway::Gateway;
 use tests::manifests::{secret, service, tenant};
 use tests::upstream::{Reply, Upstream};
@@ -85,6 +86,7 @@ fn each_entry_of_a_batch_goes_to_its_tenant_once_and_what_nobody_claims_is_kept(
     assert_eq!(ids(acme.wait_for(2)), ["wamid.a", "wamid.b"]);
     assert_eq!(ids(globex.wait_for(1)), ["wamid.g"]);
     let event = acme.received()[0].json();
+    assert_eq!(misfits(&event).unwrap(), Vec::<String>::new(), "{event:#}");
     assert_eq!((event["specversion"].as_str(), event["tenant"].as_str()), (Some("1.0"), Some("acme")));
     let dead = get("localhost", "/events?state=dead").send(gateway.admin).unwrap().json();
     assert_eq!(dead["events"][0]["reason"], "unclaimed", "{dead}");
@@ -93,6 +95,39 @@ fn each_entry_of_a_batch_goes_to_its_tenant_once_and_what_nobody_claims_is_kept(
     for told in [metrics, gateway.printed(), dead.to_string()] {
         assert!(!told.contains("canary"), "a secret is shown: {told}");
     }
+}
+
+#[test]
+fn what_is_delivered_fits_the_published_schemas_and_says_what_is_unknown_or_cut() {
+    let (acme, globex) = (Upstream::echo().unwrap(), Upstream::echo().unwrap());
+    let gateway = Gateway::start(&manifests(&acme, &globex)).unwrap();
+    let one = |said: Value| {
+        let mut entry = message("111", "wamid.1");
+        entry["changes"][0]["value"]["messages"][0] = said;
+        entry
+    };
+    let hologram = json!({"from": "49", "id": "wamid.h", "type": "hologram", "hologram": {"beam": [1, {"on": true}]}});
+    let dirty = json!({"from": "49", "id": "wamid.d", "type": "text", "text": {"body": "a\u{0}\u{1b}[2Jb"}});
+    assert_eq!(send(&gateway, &[message("111", "wamid.c"), one(hologram.clone()), one(dirty)]).status, 200);
+    let cut = json!({"entry": [one(json!({"from": "49", "id": "wamid.e", "type": "text", "text": {"body": "HALF"}}))]});
+    let cut = cut.to_string().replace("HALF", "half \\ud83d");
+    let signed = post(HOOKS, "/whatsapp", cut.as_str()).header("x-hub-signature-256", &sign(&cut));
+    assert_eq!(signed.send(gateway.address).unwrap().status, 200);
+    let received = acme.wait_for(4);
+    let events: Vec<Value> = received.iter().map(tests::upstream::Received::json).collect();
+    for event in &events {
+        assert_eq!(misfits(event).unwrap(), Vec::<String>::new(), "{event:#}");
+    }
+    let [clean, unknown, sanitised, mended] = events.as_slice() else { panic!("{events:?}") };
+    assert_eq!((clean.get("unknown"), clean.get("sanitised")), (None, None));
+    assert_eq!((&unknown["unknown"], &unknown["type"]), (&json!(true), &json!("whatsapp.message.hologram")));
+    assert_eq!(unknown["data"]["message"], hologram);
+    assert_eq!(sanitised["data"]["content"]["body"], "a[2Jb");
+    assert_eq!(sanitised["sanitised"], "#/content/body #/message/text/body");
+    assert_eq!(
+        (&mended["data"]["content"]["body"], &mended["sanitised"]),
+        (&json!("half \u{fffd}"), &sanitised["sanitised"])
+    );
 }
 
 #[test]

@@ -18,6 +18,8 @@ fn event(tenant: &str, conversation: &str, id: &str, bytes: usize) -> NewEvent {
         data: format!("\"{}\"", "x".repeat(bytes)).into(),
         dataraw: None,
         traceparent: None,
+        unknown: false,
+        sanitised: None,
     };
     NewEvent { event, dedupe_window: Duration::from_secs(7 * 86_400), pending_bytes: 64 * MIB }
 }

@@ -20,6 +20,11 @@ struct Head {
     conversation: Arc<str>,
     time: Timestamp,
     traceparent: Option<Arc<str>>,
+    // Rows of an older version have neither.
+    #[serde(default)]
+    unknown: bool,
+    #[serde(default)]
+    sanitised: Option<Arc<str>>,
 }
 
 /// Where an event is in its life; the numbers are in the file.
@@ -73,7 +78,8 @@ pub(super) struct NewRow<'a> {
 
 /// What an event counts against its tenant's share; the constant stands for the row's own overhead.
 pub(super) fn weight(event: &Event) -> u64 {
-    let texts = event.id.len() + event.kind.len() + event.conversation.len();
+    let sanitised = event.sanitised.as_ref().map_or(0, |places| places.len());
+    let texts = event.id.len() + event.kind.len() + event.conversation.len() + sanitised;
     let bodies = event.data.len() + event.dataraw.as_ref().map_or(0, Bytes::len);
     (texts + bodies + 256) as u64
 }
@@ -88,6 +94,8 @@ pub(super) fn insert(conn: &Connection, new: &NewRow<'_>) -> rusqlite::Result<()
         conversation: event.conversation.clone(),
         time: event.time,
         traceparent: event.traceparent.clone(),
+        unknown: event.unknown,
+        sanitised: event.sanitised.clone(),
     })
     .map_err(|cause| rusqlite::Error::ToSqlConversionFailure(Box::new(cause)))?;
     let sum = checksum(&head, (new.sequence, new.previous), &event.data, event.dataraw.as_deref());
@@ -146,6 +154,8 @@ fn decode(row: &Row<'_>) -> Option<Pending> {
         data: data.into(),
         dataraw: dataraw.map(Bytes::from),
         traceparent: head.traceparent,
+        unknown: head.unknown,
+        sanitised: head.sanitised,
     };
     let redelivered = attempts > 0 || replayed;
     let envelope = Envelope { event, sequence, previous, redelivered, gap: false, degraded: false };
@@ -166,4 +176,36 @@ pub(crate) fn heads(conn: &Connection) -> rusqlite::Result<Vec<(Key, String)>> {
     conn.prepare("SELECT conversation, min(tenant) FROM events WHERE state<2 GROUP BY conversation")?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use policy::names::Kind;
+
+    use super::*;
+
+    #[test]
+    fn a_head_of_an_older_version_is_read() {
+        #[derive(Serialize)]
+        struct Older {
+            tenant: TenantName,
+            source: ObjectRef,
+            id: Arc<str>,
+            kind: Arc<str>,
+            conversation: Arc<str>,
+            time: Timestamp,
+            traceparent: Option<Arc<str>>,
+        }
+        let older = Older {
+            tenant: TenantName::parse("acme").unwrap(),
+            source: ObjectRef::new(Kind::WebhookSource, "acme", "whatsapp"),
+            id: "wamid.1".into(),
+            kind: "whatsapp.message.text".into(),
+            conversation: "1#2".into(),
+            time: Timestamp::UNIX_EPOCH,
+            traceparent: None,
+        };
+        let head: Head = rmp_serde::from_slice(&rmp_serde::to_vec_named(&older).unwrap()).unwrap();
+        assert_eq!((&*head.id, head.unknown, head.sanitised), ("wamid.1", false, None));
+    }
 }
