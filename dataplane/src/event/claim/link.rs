@@ -24,7 +24,7 @@ const MAX_IN_FLIGHT: usize = 4096;
 const MAX_QUEUED: usize = 1024;
 /// How often a connection that nobody complains about is tried.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
-/// How long a trial may take; longer than a request, so that a slow moment costs no connection.
+/// How long a trial may take at least; longer than a request, so that a slow moment costs no connection.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long what a trial writes is kept.
 const PROBE_KEPT: Duration = Duration::from_secs(60);
@@ -150,6 +150,10 @@ impl Link {
         self.lock().clone()
     }
 
+    fn patience(&self) -> Duration {
+        PROBE_TIMEOUT.max(self.settings.timeout)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Eviction> {
         self.eviction.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -186,7 +190,7 @@ impl Link {
         let mut connection = if self.settings.cluster {
             let mut builder = ClusterClient::builder(nodes)
                 .connection_timeout(limit)
-                .response_timeout(PROBE_TIMEOUT)
+                .response_timeout(self.patience())
                 .connection_concurrency_limit(MAX_IN_FLIGHT);
             if let Some(certificates) = certificates {
                 builder = builder.certs(certificates);
@@ -200,7 +204,7 @@ impl Link {
             };
             let config = AsyncConnectionConfig::new()
                 .set_connection_timeout(Some(limit))
-                .set_response_timeout(Some(PROBE_TIMEOUT))
+                .set_response_timeout(Some(self.patience()))
                 .set_pipeline_buffer_size(MAX_QUEUED)
                 .set_concurrency_limit(MAX_IN_FLIGHT);
             let connecting = client.get_multiplexed_async_connection_with_config(&config);
@@ -215,7 +219,7 @@ impl Link {
         let mut info = redis::cmd("INFO");
         info.arg("memory");
         // One that may not say its policy, as some hosts forbid it, is not away.
-        let found = match timed(PROBE_TIMEOUT, connection.ask(&info)).await {
+        let found = match timed(self.patience(), connection.ask(&info)).await {
             Ok(info) => Eviction::read(&info),
             Err(_) => Eviction::Unknown,
         };
@@ -246,7 +250,7 @@ impl Link {
     /// Writes, because what cannot be written to is a replica or still loading. One that refuses for want of
     /// memory or disk stays connected: it still knows the ids that it has.
     async fn probe(&self, connection: &mut Connection) -> Result<(), Broken> {
-        match timed(PROBE_TIMEOUT, connection.ask(&self.probe)).await {
+        match timed(self.patience(), connection.ask(&self.probe)).await {
             Ok(_) => Ok(()),
             Err(Broken::Redis(error)) if is_refusal(&error) => Ok(()),
             Err(why) => Err(why),
