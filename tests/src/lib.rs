@@ -5,4 +5,5 @@ pub mod events;
 pub mod gateway;
 pub mod manifests;
 pub mod mmdb;
+pub mod redis;
 pub mod upstream;

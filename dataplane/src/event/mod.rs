@@ -12,7 +12,10 @@ mod envelope;
 mod path;
 pub mod spool;
 
-pub use claim::Key;
+pub use claim::{
+    Away, Claim, Claims, ClaimsCounters, ClaimsError, ClaimsState, Confirmed, Conversation, Eviction, Key,
+    RedisSettings, Wanted,
+};
 pub use counters::{Counters, TenantDepth};
 pub use envelope::{Envelope, Event};
 pub use path::{AcceptError, Accepted, Entry, EventPath, NewEvent, Queue, Settings};

@@ -1,9 +1,22 @@
 //! Keys and numbers: which event this is, and where in its conversation it stands.
 //!
 //! A number is `max(last + 1, now in microseconds)`: a store that was restored from an old copy still
-//! numbers later events higher. The claim itself is the transaction that makes the event durable, so there
-//! is no claim without its event and nothing to take over after a crash: a transaction that failed gave
-//! its numbers back.
+//! numbers later events higher. Where the spool is the queue, the claim itself is the transaction that makes
+//! the event durable, so there is no claim without its event and nothing to take over after a crash: a
+//! transaction that failed gave its numbers back. Where gateways share a Redis, the claim is a memo there:
+//! see [`Claims`].
+
+mod layout;
+mod link;
+mod record;
+mod redis;
+mod script;
+mod settings;
+
+pub use self::link::Eviction;
+pub use self::record::Confirmed;
+pub use self::redis::{Away, Claim, Claims, ClaimsCounters, ClaimsState, Conversation, Wanted};
+pub use self::settings::{ClaimsError, RedisSettings};
 
 use policy::names::{ObjectRef, TenantName};
 use ring::digest::{Context, SHA256};
