@@ -3,4 +3,5 @@
 pub mod client;
 pub mod gateway;
 pub mod manifests;
+pub mod rabbitmq;
 pub mod upstream;
