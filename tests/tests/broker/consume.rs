@@ -31,7 +31,10 @@ fn a_hand_over_finishes_what_is_in_flight_and_loses_and_misorders_nothing() {
     while seen.len() < 300 {
         for from in [&mut first, &mut second] {
             if let Ok(delivered) = from.deliveries.try_recv() {
-                seen.push(body(&delivered));
+                // RabbitMQ may forget the last acknowledgements: a repeat is no loss and no change of order.
+                if !seen.contains(&body(&delivered)) {
+                    seen.push(body(&delivered));
+                }
                 delivered.ack();
             }
         }

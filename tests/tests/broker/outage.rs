@@ -113,6 +113,34 @@ fn the_next_node_is_tried_when_one_is_away() {
 }
 
 #[test]
+fn over_tls_only_a_broker_that_the_file_vouches_for_is_used() {
+    let broker = RabbitMq::start_tls().unwrap();
+    let mut settings = settings(&broker, 1);
+    settings.addresses = vec![format!("amqps://localhost:{}", broker.address.port()).parse().unwrap()];
+    settings.ca_file = Some(broker.path("ca.pem"));
+    let publisher = started(&settings);
+    assert_eq!(publish(&publisher, vec![message(0, "a")]), [Ok(())]);
+    publisher.stop();
+
+    let vouched = std::fs::read_to_string(broker.path("ca.pem")).unwrap();
+    let by_others: Vec<&str> =
+        vouched.split_inclusive("-----END CERTIFICATE-----").filter(|one| one.contains("BEGIN")).collect();
+    // Erlang makes an authority for servers and one for clients; only one vouches for this server.
+    let refused = by_others.iter().filter(|authority| {
+        std::fs::write(broker.path("ca.pem"), authority).unwrap();
+        let publisher = Publisher::start(settings.clone()).unwrap();
+        assert!(wait_until(|| publisher.state() == State::Connected || publisher.problem().is_some()));
+        let problem = publisher.problem().unwrap_or_default();
+        assert!(problem.is_empty() || problem.contains("UnknownIssuer"), "{problem}");
+        publisher.state() != State::Connected
+    });
+    assert_eq!(refused.count(), by_others.len() - 1);
+    std::fs::write(broker.path("ca.pem"), "").unwrap();
+    let publisher = Publisher::start(settings).unwrap();
+    assert!(wait_until(|| publisher.problem().is_some_and(|problem| problem.contains("no certificate in PEM"))));
+}
+
+#[test]
 fn a_new_password_is_read_when_it_connects_again() {
     let broker = RabbitMq::start().unwrap();
     broker.user("postern", "first").unwrap();

@@ -33,6 +33,9 @@ fn a_message_without_a_queue_comes_back_and_is_not_accepted() {
         }
     }
     assert!(publisher.counters().returned.load(Ordering::Relaxed) > 50);
+    // Its queue is bound again without a new connection.
+    assert!(wait_until(|| publish(&publisher, vec![message(1, "again")])[0].is_ok()));
+    assert_eq!(publisher.counters().connections.load(Ordering::Relaxed), 1);
 }
 
 #[test]

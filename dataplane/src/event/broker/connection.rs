@@ -41,13 +41,20 @@ impl Wire {
 }
 
 /// Cuts the wire when it is dropped.
-struct Cut(Wire);
+pub(super) struct Cut(Wire);
 
-impl Drop for Cut {
-    fn drop(&mut self) {
+impl Cut {
+    /// Ends the connection without a word: whatever lapin would still send stays here.
+    pub(super) fn now(&self) {
         if let Some(socket) = self.0.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
             let _ = socket.shutdown(Shutdown::Both);
         }
+    }
+}
+
+impl Drop for Cut {
+    fn drop(&mut self) {
+        self.now();
     }
 }
 
@@ -55,7 +62,7 @@ impl Drop for Cut {
 pub(super) struct Link {
     pub(super) connection: Connection,
     pub(super) events: Pin<Box<dyn Stream<Item = Event> + Send>>,
-    _cut: Cut,
+    pub(super) cut: Cut,
 }
 
 impl Link {
@@ -75,7 +82,7 @@ pub(super) async fn connect(settings: &BrokerSettings, address: &Address, purpos
     let opened = timeout(CONNECT_TIMEOUT, open(settings, address, purpose, cut.0.clone()));
     let connection = opened.await.map_err(|_| unreachable(io::ErrorKind::TimedOut.into()))??;
     let events = Box::pin(connection.events_listener());
-    Ok(Link { connection, events, _cut: cut })
+    Ok(Link { connection, events, cut })
 }
 
 async fn open(

@@ -139,7 +139,7 @@ impl Supervisor {
 
     /// Runs a lane a partition. Fine when it was stopped and every lane has handed over.
     async fn consume(&mut self, link: &mut Link) -> Result<(), BrokerError> {
-        let Link { connection, events, .. } = link;
+        let Link { connection, events, cut } = link;
         let connection: &Connection = connection;
         let settings = self.settings.clone();
         // Dropped on the way out: what the lanes have in flight is cancelled.
@@ -165,12 +165,18 @@ impl Supervisor {
                 return Ok(());
             }
             tokio::select! {
-                told = events.next() => match told {
-                    Some(Event::Error(error)) => return Err(error.into()),
-                    None => return Err(connection::closed()),
-                    // We publish nothing here, so that the connection is blocked is no matter.
-                    Some(_) => {}
-                },
+                told = events.next() => {
+                    let error = match told {
+                        // Of one channel, its lane knows; and that the connection is blocked is no matter, we
+                        // publish nothing.
+                        Some(_) if connection.status().connected() => continue,
+                        Some(Event::Error(error)) => error.into(),
+                        Some(_) | None => connection::closed(),
+                    };
+                    // Before the lanes are dropped, and lapin cancels their consumers.
+                    cut.now();
+                    return Err(error);
+                }
                 left = lanes.next(), if !lanes.is_empty() => {
                     if let Some(partition) = left {
                         leave.remove(&partition);

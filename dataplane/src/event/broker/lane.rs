@@ -1,12 +1,13 @@
 //! One partition being consumed: its channel, and what of it is in flight.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::try_join_all;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
-use lapin::{Channel, Connection};
+use lapin::{Channel, Connection, Consumer};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -16,6 +17,10 @@ use super::{BrokerSettings, topology};
 
 /// Acknowledgements sent at once.
 const ACKS_AT_ONCE: usize = 64;
+
+/// Acknowledgements have no answer, and RabbitMQ forgets those that its quorum queue has not logged when their
+/// channel is closed: the last of a burst would be delivered again to the next consumer.
+const LINGER: Duration = Duration::from_millis(200);
 
 /// A partition, and what tells it to leave.
 pub(super) struct Lane<'a> {
@@ -59,17 +64,22 @@ impl Lane<'_> {
         let channel = self.connection.create_channel().await?;
         topology::declare_partition(&channel, self.settings, self.partition).await?;
         channel.basic_qos(self.settings.prefetch.get(), BasicQosOptions::default()).await?;
-        let left = self.consume(&channel).await?;
-        // Closing is what hands over: the broker takes back what is unacknowledged and makes the next
-        // consumer active in one step. After a `basic.cancel` the next would start before that.
-        channel.close(200, "OK".into()).await?;
-        Ok(left)
-    }
-
-    async fn consume(&mut self, channel: &Channel) -> Result<Left, lapin::Error> {
         let queue = self.settings.queue(self.partition);
         let (options, none) = (BasicConsumeOptions::default(), FieldTable::default());
         let mut consumer = channel.basic_consume(queue.into(), "".into(), options, none).await?;
+        let left = self.consume(&channel, &mut consumer).await?;
+        if matches!(left, Left::HandedOver) {
+            tokio::time::sleep(LINGER).await;
+        }
+        // Closing is what hands over: the broker takes back what is unacknowledged and makes the next
+        // consumer active in one step. After a `basic.cancel` the next would start before that, with what
+        // comes behind. lapin sends one when a consumer is dropped, so ours outlives its channel.
+        channel.close(200, "OK".into()).await?;
+        drop(consumer);
+        Ok(left)
+    }
+
+    async fn consume(&mut self, channel: &Channel, consumer: &mut Consumer) -> Result<Left, lapin::Error> {
         let (settle, mut settled) = mpsc::unbounded_channel();
         // Dropped with this function: whoever holds a delivery then knows that its channel is gone.
         let (_alive, alive) = watch::channel(());
@@ -126,8 +136,7 @@ struct InFlight(BTreeSet<u64>);
 
 impl InFlight {
     /// Sends acknowledgements together, those before the first that is still in flight as one: a quorum
-    /// queue writes each to its log, and RabbitMQ forgets those that it has not written when a channel is
-    /// closed. False when a delivery was given back.
+    /// queue logs each. False when a delivery was given back.
     async fn settle(&mut self, channel: &Channel, settled: &mut Vec<Settled>) -> Result<bool, lapin::Error> {
         let mut kept = true;
         let mut done = BTreeSet::new();

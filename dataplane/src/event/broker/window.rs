@@ -27,7 +27,7 @@ use super::message::{NotPublished, Outgoing};
 use super::publish::{Answers, Job, Shared};
 use super::settings::places;
 use super::topology::routing_key;
-use super::{BrokerError, BrokerSettings, State};
+use super::{BrokerError, BrokerSettings, State, topology};
 
 /// Channels at most; partitions share them when there are more.
 const MAX_CHANNELS: u16 = 16;
@@ -35,6 +35,9 @@ const MAX_CHANNELS: u16 = 16;
 const JOBS_AT_ONCE: usize = 64;
 /// A confirm that is missing for so many timeouts never comes: the connection is given up.
 const LOST_AFTER: u32 = 12;
+/// How long after a message came back what is missing is declared again. Not at once: a RabbitMQ whose deleted
+/// queue is there again before it has told the queue's consumers keeps them, and delivers nothing to them.
+const MEND_AFTER: Duration = Duration::from_secs(1);
 /// No queue is bound by this: a message with it must come back.
 const PROBE_KEY: &str = "probe";
 
@@ -103,6 +106,8 @@ pub(super) struct Window<'a> {
     proven: bool,
     /// Confirms are expected since then.
     running: Instant,
+    /// A message came back then: something that was declared is gone.
+    gone: Option<Instant>,
 }
 
 /// What woke the window.
@@ -137,6 +142,7 @@ impl<'a> Window<'a> {
             blocked: false,
             proven: false,
             running: Instant::now(),
+            gone: None,
         })
     }
 
@@ -178,8 +184,20 @@ impl<'a> Window<'a> {
             for job in asked.drain(..) {
                 self.take(job).await;
             }
+            if !self.blocked && self.gone.is_some_and(|since| since + MEND_AFTER <= Instant::now()) {
+                self.mend(&link.connection).await?;
+            }
         }
         Ok(())
+    }
+
+    /// Declares again what somebody took away, so that its partition does not wait for a new connection.
+    async fn mend(&mut self, connection: &Connection) -> Result<(), BrokerError> {
+        tracing::warn!("messages came back from the broker: what is missing there is declared again");
+        self.gone = None;
+        let timeout = self.settings.confirm_timeout;
+        let declared = tokio::time::timeout(timeout, topology::declare(connection, self.settings)).await;
+        declared.map_err(|_| BrokerError::Slow { what: "declare the queues", seconds: timeout.as_secs() })?
     }
 
     /// Sends a message that has no queue: only its return proves that such a message comes back.
@@ -191,6 +209,9 @@ impl<'a> Window<'a> {
     async fn take(&mut self, job: Job) {
         if self.blocked {
             return job.refuse(NotPublished::Blocked);
+        }
+        if !self.proven {
+            return job.refuse(NotPublished::Away);
         }
         let Job { messages, mut room, answer } = job;
         let answers = vec![Err(NotPublished::Unknown); messages.len()];
@@ -252,6 +273,9 @@ impl<'a> Window<'a> {
             };
             if number == 0 {
                 self.probed(fate)?;
+            } else {
+                let gone = (fate == Err(NotPublished::Returned)).then(Instant::now);
+                self.gone = self.gone.or(gone);
             }
             self.count(fate);
             if let Some(asked) = pending.asked {
@@ -347,7 +371,8 @@ impl<'a> Window<'a> {
     fn wake_at(&self) -> Instant {
         let now = Instant::now();
         let late = self.first_unanswered().map(|sent| sent + self.settings.confirm_timeout);
-        late.unwrap_or(now + self.settings.confirm_timeout)
+        let mend = self.gone.filter(|_| !self.blocked).map(|since| since + MEND_AFTER);
+        late.into_iter().chain(mend).min().unwrap_or(now + self.settings.confirm_timeout)
     }
 
     fn late(&mut self) -> Result<(), BrokerError> {
