@@ -126,11 +126,10 @@ impl Publisher {
         if !part.messages.is_empty() {
             self.send(part, &mut answers, &mut closed).await;
         }
-        let not_sent = |answer: &&Result<(), NotPublished>| {
-            matches!(
-                answer,
-                Err(NotPublished::Away | NotPublished::Blocked | NotPublished::Full | NotPublished::TooLarge)
-            )
+        let not_sent = |answer: &&Result<(), NotPublished>| match answer {
+            Ok(()) => false,
+            Err(NotPublished::Nacked | NotPublished::Returned) => false,
+            Err(why) => !why.may_be_there(),
         };
         let not_sent = answers.iter().filter(not_sent).count();
         self.shared.counters.not_sent.fetch_add(u64::try_from(not_sent).unwrap_or_default(), Ordering::Relaxed);
