@@ -5,5 +5,6 @@ pub mod events;
 pub mod gateway;
 pub mod manifests;
 pub mod mmdb;
+pub mod rabbitmq;
 pub mod redis;
 pub mod upstream;

@@ -5,6 +5,7 @@
 //! confirmed exactly when its event is durable. The pipeline knows only [`EventPath`]; what delivers works
 //! on its [`Queue`].
 
+pub mod broker;
 mod claim;
 mod counters;
 pub mod deliver;
