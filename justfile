@@ -19,6 +19,11 @@ test-all *ARGS:
     cargo build --locked -p cli
     cargo test --locked --workspace "$@"
 
+# Kills gateways, delivers, shards, RabbitMQ and Redis at random while events arrive, and counts: `./dev chaos 1000 7`.
+chaos KILLS="200" SEED="20261124":
+    cargo build --locked -p cli
+    POSTERN_OUTAGES={{KILLS}} POSTERN_SEED={{SEED}} cargo test --locked -p tests --test outage no_ -- --nocapture
+
 # Formats the code.
 fmt:
     cargo fmt --all
@@ -58,6 +63,30 @@ _cargo-deny:
 bench *ARGS:
     cargo build --quiet --release --locked -p cli -p bench
     taskset -c "${LOAD_CORE:-1}" target/release/bench run --peers "$(bench/fetch-peers)" "$@"
+
+# Events through a real RabbitMQ and Redis, all on one core with Postern: accepted, numbered, confirmed, delivered.
+bench-events *ARGS:
+    cargo build --quiet --release --locked -p cli -p bench
+    cargo build --quiet --locked -p tests --bin servers
+    rm -f target/bench-events/settings.yaml
+    mkfifo -m 600 target/bench-events.stop 2>/dev/null || true
+    taskset -c 0 target/debug/servers target/bench-events < target/bench-events.stop & \
+      exec 9> target/bench-events.stop; \
+      until [ -s target/bench-events/settings.yaml ]; do sleep 0.2; done; \
+      taskset -c "${LOAD_CORE:-1}" target/release/bench run --peers target --only postern --scenarios events \
+        --settings target/bench-events/settings.yaml "$@"
+
+# A RabbitMQ, a Redis, and a gateway on the examples whose events go through them; Ctrl-C ends all three.
+with-broker:
+    cargo build --locked -p cli
+    cargo build --locked -p tests --bin servers
+    rm -f target/with-broker/settings.yaml
+    mkfifo -m 600 target/with-broker.stop 2>/dev/null || true
+    target/debug/servers target/with-broker < target/with-broker.stop & \
+      exec 9> target/with-broker.stop; \
+      until [ -s target/with-broker/settings.yaml ]; do sleep 0.2; done; \
+      echo "in another terminal: target/debug/postern send whatsapp http://127.0.0.1:8080/webhooks/whatsapp --host hooks.example.com --secret demo-app-secret --to 106540352242922"; \
+      target/debug/postern run --config examples --data target/with-broker/data --settings target/with-broker/settings.yaml
 
 # Builds the binary and tells a story with it: `./dev demo`, or `./dev demo --once` to end after it.
 demo *ARGS:

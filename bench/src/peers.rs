@@ -63,6 +63,8 @@ pub(crate) struct Site {
     pub(crate) origin: SocketAddr,
     /// The core that the proxies are pinned to.
     pub(crate) core: u32,
+    /// The settings of an installation with a broker.
+    pub(crate) settings: Option<PathBuf>,
 }
 
 impl Site {
@@ -113,7 +115,11 @@ impl Site {
 
     fn postern_arguments(&self, manifests: &Path, folder: &Path) -> Vec<String> {
         let flags = format!("run --cores 1 --listen {} --admin {} --config", self.listen, self.admin);
-        line(&flags, &[manifests, Path::new("--data"), &folder.join("data")])
+        let mut arguments = line(&flags, &[manifests, Path::new("--data"), &folder.join("data")]);
+        if let Some(settings) = &self.settings {
+            arguments.extend(["--settings".to_owned(), settings.display().to_string()]);
+        }
+        arguments
     }
 
     /// Writes the configuration and says how the proxy is told of it.

@@ -50,6 +50,9 @@ pub(crate) struct RunArgs {
     /// The binary of Postern.
     #[arg(long, default_value = "target/release/postern")]
     postern: PathBuf,
+    /// The settings of an installation: events go through its broker, not only into Postern's own store.
+    #[arg(long)]
+    settings: Option<PathBuf>,
     /// Where configurations, logs and Postern's store are put.
     #[arg(long, default_value = "target/bench")]
     scratch: PathBuf,
@@ -74,6 +77,7 @@ pub(crate) async fn run(args: &RunArgs) -> io::Result<()> {
         origin: local(1),
         admin: local(2),
         core: args.core,
+        settings: args.settings.clone(),
     };
     let _origin = start_origin(&site).await?;
     let issuer = Issuer::new()?;

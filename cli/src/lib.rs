@@ -17,6 +17,7 @@ pub mod keys;
 pub mod out;
 pub mod run;
 pub mod send;
+pub mod settings;
 
 /// A gateway for webhooks and multi-tenant APIs.
 #[derive(Debug, Parser)]
@@ -38,6 +39,11 @@ pub enum Command {
     /// Writes the CustomResourceDefinitions of the four kinds.
     #[command(hide = true)]
     Crds(crds::Args),
+    /// Runs one role of a gateway whose events go through a broker.
+    #[command(
+        after_help = "Examples:\n  postern dataplane --role gateway --config manifests --settings settings.yaml\n  postern dataplane --role spool --config manifests --settings settings.yaml --data /var/lib/postern\n  postern dataplane --role deliver --config manifests --settings settings.yaml"
+    )]
+    Dataplane(run::DataplaneArgs),
     /// Starts the gateway on built-in examples and tells a story with it.
     #[command(after_help = "Examples:\n  postern demo\n  postern demo --once")]
     Demo(demo::Args),
@@ -76,6 +82,7 @@ pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Check(args) => check::run(&args),
         Command::Crds(args) => crds::run(&args),
+        Command::Dataplane(args) => run::run_role(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Events(command) => events::run(&command),
         Command::Explain(args) => explain::run(&args),

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use dataplane::event::shards::Role;
 use dataplane::gateway::{Gateway, GatewaySettings, StartError};
 use dataplane::http::{HttpLimits, TrustedHops};
 use dataplane::listener::ListenerSettings;
@@ -20,6 +21,7 @@ use policy::units::{DurationText, SizeText};
 use tracing_subscriber::EnvFilter;
 
 use crate::installation::{Installation, ProvidedArgs};
+use crate::settings::{self, SettingsError};
 use crate::{check, out};
 
 /// How long edits may follow each other before they are read: an editor writes a file in several steps.
@@ -65,9 +67,22 @@ pub struct Args {
     /// The event store's bound; half of it is for accepting.
     #[arg(long, value_name = "SIZE", default_value = "8Gi", value_parser = size)]
     max_spool: u64,
+    /// The settings of the installation: broker, Redis, shards. Without, the event store itself is the queue.
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
     /// How long requests in flight may take after SIGTERM.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     drain: Duration,
+}
+
+/// What is written after `dataplane`.
+#[derive(Debug, clap::Args)]
+pub struct DataplaneArgs {
+    /// What this process does for events: gateway, deliver, spool or all.
+    #[arg(long, value_name = "ROLE")]
+    role: Role,
+    #[command(flatten)]
+    run: Args,
 }
 
 fn size(text: &str) -> Result<u64, String> {
@@ -83,6 +98,8 @@ fn duration(text: &str) -> Result<Duration, String> {
 enum RunError {
     #[error("could not read {0}")]
     Config(PathBuf, #[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the settings cannot be used")]
+    Settings(#[from] SettingsError),
     #[error("could not use the country database")]
     Countries(#[from] CountryDatabaseError),
     #[error("could not start")]
@@ -102,37 +119,49 @@ enum Wake {
 /// Runs until SIGTERM or SIGINT; then drains and ends with 0.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
+    run_as(args, Role::All)
+}
+
+/// The same in one role.
+#[must_use]
+pub fn run_role(args: &DataplaneArgs) -> ExitCode {
+    run_as(&args.run, args.role)
+}
+
+fn run_as(args: &Args, role: Role) -> ExitCode {
     let filter = EnvFilter::try_from_env("POSTERN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     // lapin logs the whole of a message that comes back, and with it what tenants' users wrote.
     let filter = "lapin::returned_messages=off".parse().map(|off| filter.clone().add_directive(off)).unwrap_or(filter);
     // A second subscriber in one process (a test) keeps the first.
     let _ = tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).try_init();
-    match serve(args) {
+    match serve(args, role) {
         Ok(code) => code,
         Err(error) => out::failed(&error, out::TROUBLE),
     }
 }
 
-fn settings(args: &Args, provided: &Installation) -> GatewaySettings {
+fn settings(args: &Args, provided: &Installation, role: Role) -> Result<GatewaySettings, SettingsError> {
     let cores = args.cores.or_else(|| std::thread::available_parallelism().ok().map(usize::from));
-    GatewaySettings {
-        listener: ListenerSettings {
-            address: args.listen,
-            cores: cores.unwrap_or(1),
-            max_connections: args.max_connections,
-            max_connections_per_address: args.max_connections_per_address,
-            http: HttpLimits::default(),
-            hops: TrustedHops { count: args.trusted_hops, ranges: args.trusted_proxies.clone() },
-        },
+    let listener = || ListenerSettings {
+        address: args.listen,
+        cores: cores.unwrap_or(1),
+        max_connections: args.max_connections,
+        max_connections_per_address: args.max_connections_per_address,
+        http: HttpLimits::default(),
+        hops: TrustedHops { count: args.trusted_hops, ranges: args.trusted_proxies.clone() },
+    };
+    Ok(GatewaySettings {
+        listener: role.accepts().then(listener),
         admin: args.admin,
         data: args.data.clone(),
         allowed_upstreams: args.allowed_upstreams.clone(),
         country_database: provided.country_database.clone(),
         max_spool_bytes: args.max_spool,
-    }
+        broker: settings::read(args.settings.as_deref(), role)?,
+    })
 }
 
-fn serve(args: &Args) -> Result<ExitCode, RunError> {
+fn serve(args: &Args, role: Role) -> Result<ExitCode, RunError> {
     // The directory must be there at the start; what is wrong inside it is told and served around.
     let config = |error| RunError::Config(args.config.clone(), Box::new(error));
     let mut provided = Installation::open(&args.provided)?;
@@ -140,11 +169,12 @@ fn serve(args: &Args) -> Result<ExitCode, RunError> {
     let (sender, wakes) = channel();
     let _watchers = watch(&args.config, &provided, &sender)?;
     signals(sender)?;
-    let gateway = Gateway::start(&settings(args, &provided), std::io::stdout())?;
+    let gateway = Gateway::start(&settings(args, &provided, role)?, std::io::stdout())?;
     let term = now_ms().max(gateway.highest_term() + 1);
     let mut publisher = Publisher { term, n: 0, provided, files, published: gateway.in_force() };
     publisher.publish(&gateway);
-    tracing::info!(address = %gateway.address, admin = %gateway.admin_address, "the gateway serves");
+    let address = gateway.address.map_or_else(|| "none".to_owned(), |address| address.to_string());
+    tracing::info!(role = role.word(), address, admin = %gateway.admin_address, "the gateway serves");
     let dead = publisher.follow(&args.config, &wakes, &gateway);
     tracing::info!("draining");
     let cut = gateway.drain(args.drain);

@@ -21,7 +21,7 @@ use policy::circuit_breaker::BreakerState;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::event::EventPath;
+use crate::event::Events;
 use crate::event::spool::operate::{self, Change, Filter};
 use crate::health::Health;
 use crate::runtime::Runtime;
@@ -42,7 +42,7 @@ pub struct View {
     /// What is live.
     pub live: Arc<ArcSwap<Runtime>>,
     /// The event path.
-    pub events: Arc<EventPath>,
+    pub events: Arc<Events>,
     /// Upstreams and their breakers.
     pub upstreams: Arc<Registry>,
 }
@@ -157,9 +157,7 @@ async fn answer(view: &View, request: &Request<Incoming>) -> Response<Full<Bytes
 
 fn unready(view: &View) -> Vec<String> {
     let mut missing = view.health.unready();
-    if !view.events.healthy() {
-        missing.push("the event store has stopped".to_owned());
-    }
+    missing.extend(view.events.missing());
     missing
 }
 
@@ -236,22 +234,28 @@ fn filter(query: &str) -> Result<(Filter, Option<i64>, bool), String> {
     Ok((filter, after, dry_run))
 }
 
+fn no_shard() -> Response<Full<Bytes>> {
+    problem(StatusCode::NOT_FOUND, "this process keeps no events; ask one with the role spool or all")
+}
+
 fn listed(view: &View, query: &str) -> Response<Full<Bytes>> {
+    let Some(shard) = &view.events.shard else { return no_shard() };
     let (filter, after, _) = match filter(query) {
         Ok(filter) => filter,
         Err(detail) => return problem(StatusCode::BAD_REQUEST, &detail),
     };
-    match operate::list(view.events.directory(), &filter, after.unwrap_or_default(), PAGE) {
+    match operate::list(shard.directory(), &filter, after.unwrap_or_default(), PAGE) {
         Ok(events) => json_reply(StatusCode::OK, &json!({"events": events})),
         Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &chain(&error)),
     }
 }
 
 fn shown(view: &View, path: &str) -> Response<Full<Bytes>> {
+    let Some(shard) = &view.events.shard else { return no_shard() };
     let Some(Ok(row)) = path.strip_prefix("/events/").map(str::parse::<i64>) else {
         return problem(StatusCode::BAD_REQUEST, "name the event by its `row`, which /events lists");
     };
-    match operate::show(view.events.directory(), row) {
+    match operate::show(shard.directory(), row) {
         Ok(Some(shown)) => {
             let event = shown.cloud_event.and_then(|event| serde_json::from_slice::<Value>(&event).ok());
             json_reply(StatusCode::OK, &json!({"listed": shown.listed, "event": event}))
@@ -262,18 +266,16 @@ fn shown(view: &View, path: &str) -> Response<Full<Bytes>> {
 }
 
 async fn changed(view: &View, query: &str, change: fn(Filter) -> Change) -> Response<Full<Bytes>> {
+    let Some(shard) = &view.events.shard else { return no_shard() };
     let (filter, _, dry_run) = match filter(query) {
         Ok(filter) => filter,
         Err(detail) => return problem(StatusCode::BAD_REQUEST, &detail),
     };
-    if filter == Filter::default() {
-        return problem(StatusCode::BAD_REQUEST, "name at least one filter: all events at once is never meant");
+    if (Filter { from_ms: None, before_ms: None, ..filter.clone() }) == Filter::default() {
+        let detail = "name a tenant, source, conversation, id or state: all events at once is never meant";
+        return problem(StatusCode::BAD_REQUEST, detail);
     }
-    let counted = if dry_run {
-        operate::count(view.events.directory(), &filter)
-    } else {
-        view.events.change(change(filter)).await
-    };
+    let counted = if dry_run { operate::count(shard.directory(), &filter) } else { shard.change(change(filter)).await };
     match counted {
         Ok(count) => json_reply(StatusCode::OK, &json!({"events": count, "dryRun": dry_run})),
         Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &chain(&error)),

@@ -16,9 +16,9 @@ use policy::upstream::AddressGuard;
 
 use crate::admin::{Admin, View};
 use crate::answer::Body;
-use crate::event::deliver::{Deliver, Destination, Destinations};
-use crate::event::spool::SpoolError;
-use crate::event::{EventPath, Settings as SpoolSettings};
+use crate::event::deliver::{Destination, Destinations};
+use crate::event::spool::Settings as SpoolSettings;
+use crate::event::{BrokerPath, EventPath, Events, EventsError, EventsSettings};
 use crate::health::Health;
 use crate::http::{Inbound, Ticks};
 use crate::listener::{App, ConnectionCounts, Listener, ListenerSettings, Serve};
@@ -32,8 +32,8 @@ use crate::upstream::{Registry, UpstreamCore, resolve};
 /// What a gateway needs to run.
 #[derive(Clone, Debug)]
 pub struct GatewaySettings {
-    /// How requests are taken.
-    pub listener: ListenerSettings,
+    /// How requests are taken; none by a process that only delivers or keeps events.
+    pub listener: Option<ListenerSettings>,
     /// Where the admin port listens.
     pub admin: SocketAddr,
     /// Where events and the last good snapshot are kept.
@@ -44,6 +44,8 @@ pub struct GatewaySettings {
     pub country_database: Option<Arc<CountryDatabase>>,
     /// The event store's bound.
     pub max_spool_bytes: u64,
+    /// The broker before the event store; without, the store itself is the queue.
+    pub broker: Option<BrokerPath>,
 }
 
 /// Why a gateway could not start.
@@ -58,9 +60,9 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
-    /// The event store could not be opened.
-    #[error("could not open the event store")]
-    Spool(#[from] SpoolError),
+    /// The event path could not be started.
+    #[error("could not start the event path")]
+    Events(#[from] EventsError),
     /// The volume for the last good snapshot could not be opened.
     #[error("could not open the volume of the last good snapshot")]
     Volume(#[from] VolumeError),
@@ -122,16 +124,15 @@ impl Destinations for LiveDestinations {
 
 /// A running gateway.
 pub struct Gateway {
-    /// Where it takes requests.
-    pub address: SocketAddr,
+    /// Where it takes requests, if it does.
+    pub address: Option<SocketAddr>,
     /// Its admin port.
     pub admin_address: SocketAddr,
     keeper: Mutex<Keeper>,
     health: Arc<Health>,
-    listener: Listener,
+    listener: Option<Listener>,
     admin: Admin,
-    deliver: Deliver,
-    events: Arc<EventPath>,
+    events: Arc<Events>,
     parts: Arc<Parts>,
     metrics: Metrics,
 }
@@ -147,19 +148,22 @@ impl Gateway {
         let registry = Arc::new(Registry::default());
         let live = Arc::new(ArcSwap::from_pointee(Runtime::default()));
         let guard = AddressGuard::new(settings.allowed_upstreams.clone());
-        let spool =
-            SpoolSettings { max_bytes: settings.max_spool_bytes, ..SpoolSettings::new(settings.data.join("spool")) };
-        let events = Arc::new(EventPath::open(spool)?);
-        metrics.registry().register(Box::new(EventCollector::new(events.counters().clone())?))?;
+        let live_destinations: Arc<dyn Destinations> = Arc::new(LiveDestinations(live.clone()));
+        let spool = SpoolSettings::new(settings.data.join("spool"));
+        let events = Arc::new(Events::start(EventsSettings {
+            spool: SpoolSettings { max_bytes: settings.max_spool_bytes, ..spool },
+            broker: settings.broker.clone(),
+            destinations: live_destinations,
+            guard: guard.clone(),
+            health: health.clone(),
+        })?);
+        metrics.registry().register(Box::new(EventCollector::new(&events)?))?;
         let volume = Volume::open(&settings.data.join("last-good"))?;
         let builder = Builder::new(metrics.clone(), registry.clone()).with_countries(settings.country_database.clone());
         for metric in settings.country_database.iter().flat_map(|database| database.metrics()) {
             metrics.registry().register(metric)?;
         }
         let keeper = Keeper::new(builder, live.clone(), Some(volume));
-        let destinations = Arc::new(LiveDestinations(live.clone()));
-        let deliver = Deliver::start(events.queue()?, destinations, guard.clone(), health.clone());
-        let deliver = deliver.map_err(io("start delivery"))?;
         let view = View {
             metrics: metrics.clone(),
             health: health.clone(),
@@ -170,17 +174,20 @@ impl Gateway {
         let admin = Admin::start(settings.admin, view, resolve::keep_resolved(registry));
         let admin = admin.map_err(io(format!("listen on the admin address {}", settings.admin)))?;
         let log = AccessLog::start(log, metrics.access_log_dropped.clone()).map_err(io("start the access log"))?;
-        let parts = Arc::new(Parts { live, events: events.clone(), guard, log, metrics: metrics.clone() });
+        let parts = Arc::new(Parts { live, events: events.path.clone(), guard, log, metrics: metrics.clone() });
         let counts = ConnectionCounts {
             open: metrics.connections_open.clone(),
             accepted: metrics.connections_accepted.clone(),
             refused: metrics.connections_refused.clone(),
         };
-        let listener = Listener::start(&settings.listener, &parts, &health, counts);
-        let listener = listener.map_err(io(format!("listen on {}", settings.listener.address)))?;
-        let (address, admin_address) = (listener.address, admin.address);
+        let start = |taking: &ListenerSettings| {
+            let listener = Listener::start(taking, &parts, &health, counts);
+            listener.map_err(io(format!("listen on {}", taking.address)))
+        };
+        let listener = settings.listener.as_ref().map(start).transpose()?;
+        let (address, admin_address) = (listener.as_ref().map(|listener| listener.address), admin.address);
         let keeper = Mutex::new(keeper);
-        Ok(Self { address, admin_address, keeper, health, listener, admin, deliver, events, parts, metrics })
+        Ok(Self { address, admin_address, keeper, health, listener, admin, events, parts, metrics })
     }
 
     /// The term that a publisher in this process begins above.
@@ -217,15 +224,14 @@ impl Gateway {
     /// Takes no more, finishes what is in flight, and ends. Blocks; how many connections were cut.
     #[must_use]
     pub fn drain(self, patience: Duration) -> usize {
-        let Self { health, listener, admin, deliver, events, parts, .. } = self;
+        let Self { health, listener, admin, events, parts, .. } = self;
         health.draining();
-        let cut = listener.drain(patience);
-        deliver.stop();
+        let cut = listener.map_or(0, |listener| listener.drain(patience));
         admin.stop();
         drop(parts);
-        // Connections that were cut may still hold the event path; its file is safe at any instant.
+        // Connections that were cut may still hold the event path; what is on disk is safe at any instant.
         if let Some(events) = Arc::into_inner(events) {
-            events.shutdown();
+            events.stop();
         }
         cut
     }

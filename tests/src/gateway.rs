@@ -38,6 +38,7 @@ pub struct Gateway {
     /// Its admin port.
     pub admin: SocketAddr,
     folder: tempfile::TempDir,
+    command: &'static [&'static str],
     arguments: Vec<String>,
     child: Option<Child>,
 }
@@ -56,11 +57,20 @@ impl Gateway {
     /// # Errors
     /// When it does not become ready.
     pub fn start_with(manifests: &str, arguments: &[&str]) -> io::Result<Self> {
+        Self::start_as(&["run"], manifests, arguments)
+    }
+
+    /// The same by another command: `dataplane --role spool`.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub fn start_as(command: &'static [&'static str], manifests: &str, arguments: &[&str]) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
         fs::create_dir(folder.path().join("config"))?;
         fs::write(folder.path().join("config/manifests.yaml"), manifests)?;
         let arguments = arguments.iter().map(|&text| text.to_owned()).collect();
-        let mut gateway = Self { address: free_address()?, admin: free_address()?, folder, arguments, child: None };
+        let mut gateway =
+            Self { address: free_address()?, admin: free_address()?, folder, command, arguments, child: None };
         // A port that was free may be taken by a test beside this one before the gateway has it.
         while let Err(error) = gateway.restart() {
             if !gateway.printed().contains("Address already in use") {
@@ -135,7 +145,7 @@ impl Gateway {
         self.kill();
         let log = |name: &str| fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join(name));
         let mut command = Command::new(binary()?);
-        command.arg("run").arg("--config").arg(self.config()).arg("--data").arg(self.data());
+        command.args(self.command).arg("--config").arg(self.config()).arg("--data").arg(self.data());
         command.args(["--listen", &self.address.to_string(), "--admin", &self.admin.to_string()]);
         command.args(&self.arguments).stdin(Stdio::null()).stdout(log("stdout")?).stderr(log("stderr")?);
         self.child = Some(command.spawn()?);
@@ -149,7 +159,9 @@ impl Gateway {
                 return Err(io::Error::other(format!("postern ended with {status}:\n{}", self.printed())));
             }
             let ready = get("localhost", "/readyz").send(self.admin).is_ok_and(|answer| answer.status == 200);
-            if ready && TcpStream::connect(self.address).is_ok() {
+            // Who only delivers or keeps events takes no requests.
+            let takes = self.command.iter().all(|word| !["deliver", "spool"].contains(word));
+            if ready && (!takes || TcpStream::connect(self.address).is_ok()) {
                 return Ok(());
             }
             std::thread::yield_now();

@@ -3,8 +3,10 @@
 pub mod client;
 pub mod events;
 pub mod gateway;
+pub mod installation;
 pub mod manifests;
 pub mod mmdb;
 pub mod rabbitmq;
 pub mod redis;
+pub mod traffic;
 pub mod upstream;

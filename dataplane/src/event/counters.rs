@@ -28,6 +28,22 @@ pub struct Counters {
     pub not_durable: AtomicU64,
     /// POSTs refused because a tenant's share is full.
     pub pending_full: AtomicU64,
+    /// Events that the broker did not take, kept for it.
+    pub spooled: AtomicU64,
+    /// Events confirmed by the broker.
+    pub published: AtomicU64,
+    /// Kept events that the broker took later.
+    pub drained: AtomicU64,
+    /// Events kept to be attempted later although no attempt failed.
+    pub parked: AtomicU64,
+    /// Events attempted although the one before was not known to be delivered or dead.
+    pub gaps: AtomicU64,
+    /// Events attempted after a later one of their conversation.
+    pub late: AtomicU64,
+    /// Events of the broker's that were known to be delivered.
+    pub repeats: AtomicU64,
+    /// Events numbered without the shared claim.
+    pub degraded: AtomicU64,
     /// Events delivered.
     pub delivered: AtomicU64,
     /// Attempts that will be repeated.

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use policy::names::{ObjectRef, TenantName};
-use serde::Serialize;
+use policy::names::{Kind, ObjectRef, TenantName};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 /// What a webhook said, normalised.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// Whose.
     pub tenant: TenantName,
@@ -36,7 +36,7 @@ pub struct Event {
 }
 
 /// An event with what the gateway knows of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope {
     /// The event.
     pub event: Event,
@@ -48,6 +48,8 @@ pub struct Envelope {
     pub redelivered: bool,
     /// The event that it follows is not known to be delivered or dead.
     pub gap: bool,
+    /// A later event of its conversation was attempted before.
+    pub late: bool,
     /// It was numbered without the shared claim; order is that of its queue.
     pub degraded: bool,
 }
@@ -80,6 +82,8 @@ struct CloudEvent<'a> {
     redelivered: bool,
     #[serde(skip_serializing_if = "is_false")]
     gap: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    late: bool,
     #[serde(skip_serializing_if = "is_false")]
     degraded: bool,
     data: &'a RawValue,
@@ -117,9 +121,119 @@ impl Envelope {
             sanitised: event.sanitised.as_deref(),
             redelivered: self.redelivered,
             gap: self.gap,
+            late: self.late,
             degraded: self.degraded,
             data: serde_json::from_slice(&event.data)?,
             dataraw: event.dataraw.as_deref().and_then(|raw| std::str::from_utf8(raw).ok()),
         })
+    }
+}
+
+/// What [`CloudEvent`] wrote, read back.
+#[derive(Deserialize)]
+struct Written<'a> {
+    id: String,
+    source: String,
+    r#type: String,
+    // CloudEvents has no empty subject: without one the conversation is the whole source.
+    #[serde(default)]
+    subject: String,
+    time: Timestamp,
+    tenant: TenantName,
+    sequence: String,
+    #[serde(default)]
+    previous: Option<String>,
+    #[serde(default)]
+    traceparent: Option<String>,
+    #[serde(default)]
+    unknown: bool,
+    #[serde(default)]
+    sanitised: Option<String>,
+    #[serde(default)]
+    redelivered: bool,
+    #[serde(default)]
+    gap: bool,
+    #[serde(default)]
+    late: bool,
+    #[serde(default)]
+    degraded: bool,
+    #[serde(borrow)]
+    data: &'a RawValue,
+    #[serde(default)]
+    dataraw: Option<String>,
+}
+
+/// Why bytes are no event of ours.
+#[derive(Debug, thiserror::Error)]
+pub enum EnvelopeError {
+    /// They are not the JSON of an event.
+    #[error("it is not the JSON of an event")]
+    Json(#[from] serde_json::Error),
+    /// An attribute is not what it should be.
+    #[error("its attribute {0} is not what it should be")]
+    Attribute(&'static str),
+}
+
+impl Envelope {
+    /// Reads what [`Self::to_json`] wrote.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`]
+    pub fn from_json(json: &[u8]) -> Result<Self, EnvelopeError> {
+        let written: Written<'_> = serde_json::from_slice(json)?;
+        let number = |text: &str, name| text.parse::<i64>().map_err(|_| EnvelopeError::Attribute(name));
+        Ok(Self {
+            sequence: number(&written.sequence, "sequence")?,
+            previous: written.previous.map(|text| number(&text, "previous")).transpose()?,
+            redelivered: written.redelivered,
+            gap: written.gap,
+            late: written.late,
+            degraded: written.degraded,
+            event: Event {
+                tenant: written.tenant,
+                source: source(&written.source).ok_or(EnvelopeError::Attribute("source"))?,
+                id: written.id.into(),
+                kind: written.r#type.into(),
+                conversation: written.subject.into(),
+                time: written.time,
+                data: Bytes::copy_from_slice(written.data.get().as_bytes()),
+                dataraw: written.dataraw.map(Bytes::from),
+                traceparent: written.traceparent.map(Arc::from),
+                unknown: written.unknown,
+                sanitised: written.sanitised.map(Arc::from),
+            },
+        })
+    }
+}
+
+/// `/namespaces/{namespace}/webhooksources/{name}`
+fn source(text: &str) -> Option<ObjectRef> {
+    let (namespace, name) = text.strip_prefix("/namespaces/")?.split_once("/webhooksources/")?;
+    Some(ObjectRef::new(Kind::WebhookSource, namespace, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let event = Event {
+            tenant: TenantName::parse("acme").unwrap(),
+            source: ObjectRef::new(Kind::WebhookSource, "acme", "whatsapp"),
+            id: "wamid.\"1".into(),
+            kind: "whatsapp.message.text".into(),
+            conversation: "1#\u{e4}".into(),
+            time: "2026-01-01T00:00:00.25Z".parse().unwrap(),
+            data: Bytes::from_static(br#"{"a": [1, "\u00e4"]}"#),
+            dataraw: Some(Bytes::from_static(b"{}")),
+            traceparent: Some("00-1-2-01".into()),
+            unknown: true,
+            sanitised: Some("#/a".into()),
+        };
+        let (previous, redelivered, gap, late, degraded) = (Some(i64::MAX - 1), true, false, true, false);
+        let envelope = Envelope { event, sequence: i64::MAX, previous, redelivered, gap, late, degraded };
+        assert_eq!(Envelope::from_json(&envelope.to_json().unwrap()).unwrap(), envelope);
+        assert!(Envelope::from_json(b"{}").is_err());
     }
 }

@@ -1,22 +1,25 @@
-//! The event path: accept, claim, spool.
+//! The event path: accept, claim, make durable, deliver.
 //!
-//! Here the embedded spool is the queue: one SQLite store holds what waits, what is parked and what is
-//! dead. Its writer numbers an event, remembers its id and stores it in one transaction, so a claim is
-//! confirmed exactly when its event is durable. The pipeline knows only [`EventPath`]; what delivers works
-//! on its [`Queue`].
+//! The pipeline knows only [`EventPath`]. Without a broker the embedded spool is the queue: one SQLite store
+//! holds what waits, what is parked and what is dead; its writer numbers an event, remembers its id and
+//! stores it in one transaction. With a broker, gateways claim numbers in Redis and publish; what the broker
+//! does not take is kept by a shard, and drained to it later; delivers take from the broker, and park with a
+//! shard what cannot go now. [`Events`] puts together what a role needs.
 
+mod accept;
 pub mod broker;
-mod claim;
+mod brokered;
+pub mod claim;
 mod counters;
 pub mod deliver;
 mod envelope;
-mod path;
+mod roles;
+pub mod shards;
 pub mod spool;
 
-pub use claim::{
-    Away, Claim, Claims, ClaimsCounters, ClaimsError, ClaimsState, Confirmed, Conversation, Eviction, Key,
-    RedisSettings, Wanted,
-};
+pub use accept::{AcceptError, Accepted, Entry, EventPath, NewEvent};
+pub use brokered::Brokered;
+pub use claim::Key;
 pub use counters::{Counters, TenantDepth};
-pub use envelope::{Envelope, Event};
-pub use path::{AcceptError, Accepted, Entry, EventPath, NewEvent, Queue, Settings};
+pub use envelope::{Envelope, EnvelopeError, Event};
+pub use roles::{BrokerPath, Events, EventsError, EventsSettings, ShardPlace};

@@ -120,5 +120,6 @@ fn destination(tenant: &TenantName, to: &DestinationIr, ir: &WebhookSourceIr, up
         },
         sign_with: ir.delivery.sign_with.clone(),
         retention: Duration::from_secs(ir.retention_secs),
+        wait_for_gap: Duration::from_millis(ir.wait_for_gap_ms),
     }
 }

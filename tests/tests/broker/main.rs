@@ -6,7 +6,6 @@
 mod consume;
 mod outage;
 mod publish;
-mod rate;
 mod topology;
 
 use std::collections::BTreeSet;

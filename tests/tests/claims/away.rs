@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use dataplane::event::{Away, Claim, Claims, ClaimsState, Eviction, RedisSettings};
+use dataplane::event::claim::{Away, Claim, Claims, ClaimsState, Eviction, RedisSettings};
 use tests::gateway::free_address;
 use tests::redis::Redis;
 

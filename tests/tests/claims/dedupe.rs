@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use dataplane::event::{Claim, ClaimsCounters, Confirmed, RedisSettings, Wanted};
+use dataplane::event::claim::{Claim, ClaimsCounters, Confirmed, RedisSettings, Wanted};
 use tests::redis::Redis;
 
 use super::{WEEK, claim, confirm, confirm_now, connect, key, new, settings, tenant, wait_until, wanted};

@@ -7,7 +7,7 @@ mod number;
 
 use std::time::{Duration, Instant};
 
-use dataplane::event::{Claim, Claims, ClaimsState, Confirmed, Conversation, Key, RedisSettings, Wanted};
+use dataplane::event::claim::{Claim, Claims, ClaimsState, Confirmed, Conversation, Key, RedisSettings, Wanted};
 use policy::names::TenantName;
 use tests::redis::Redis;
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use dataplane::event::{Claim, Conversation, Wanted};
+use dataplane::event::claim::{Claim, Conversation, Wanted};
 use tests::redis::Redis;
 
 use super::{claim, connect, conversation, key, new, settings, tenant, wait_until, wanted};

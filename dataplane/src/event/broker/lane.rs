@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::try_join_all;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, Consumer};
 use tokio::sync::{mpsc, watch};
@@ -143,6 +143,11 @@ impl InFlight {
         for one in settled.drain(..) {
             match one {
                 Settled::Ack(tag) => _ = self.0.remove(&tag) && done.insert(tag),
+                Settled::Reject(tag) => {
+                    if self.0.remove(&tag) {
+                        channel.basic_reject(tag, BasicRejectOptions { requeue: false }).await?;
+                    }
+                }
                 Settled::GiveBack => kept = false,
             }
         }

@@ -114,6 +114,8 @@ impl NotPublished {
 pub(super) enum Settled {
     /// Acknowledge it.
     Ack(u64),
+    /// It is no event: to the dead-letter queue.
+    Reject(u64),
     /// It was dropped: give it and all after it back.
     GiveBack,
 }
@@ -168,6 +170,19 @@ impl Delivered {
         }
     }
 
+    /// It is no event, and nobody can make one of it: the broker moves it to its dead-letter queue.
+    pub fn reject(mut self) {
+        if let Some(settle) = self.settle.take() {
+            let _ = settle.send(Settled::Reject(self.tag));
+        }
+    }
+
+    /// For how long its partition is ours.
+    #[must_use]
+    pub fn tenure(&self) -> Tenure {
+        Tenure(self.channel.clone())
+    }
+
     /// Whether its channel is gone: it will be delivered again, to us or another, so an attempt must stop.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
@@ -178,6 +193,18 @@ impl Delivered {
     pub fn cancelled(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut channel = self.channel.clone();
         async move { while channel.changed().await.is_ok() {} }
+    }
+}
+
+/// The time for which a partition is ours: when its channel is gone, it may be somebody else's.
+#[derive(Clone, Debug)]
+pub struct Tenure(watch::Receiver<()>);
+
+impl Tenure {
+    /// Whether it has ended.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.0.has_changed().is_err()
     }
 }
 

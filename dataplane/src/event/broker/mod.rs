@@ -18,7 +18,7 @@ mod window;
 use std::path::PathBuf;
 
 pub use consume::Consumer;
-pub use message::{Delivered, NotPublished, Outgoing};
+pub use message::{Delivered, NotPublished, Outgoing, Tenure};
 pub use partition::partition_of;
 pub use publish::{Publisher, PublisherCounters};
 pub use settings::{Address, BrokerSettings, Credentials, MAX_MESSAGE_BYTES, MAX_PARTITIONS};

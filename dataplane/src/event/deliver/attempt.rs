@@ -19,6 +19,8 @@ use crate::upstream::{Backend, ForwardPlan, RequestBody, RequestHead, UpstreamBo
 
 /// Bytes of an answer that are kept with the attempt.
 const EXCERPT_BYTES: usize = 1024;
+/// What an answer may take longer in all than until its head.
+const GRACE: Duration = Duration::from_secs(1);
 /// How soon a resting destination is tried again when its breaker does not say.
 const REST: Duration = Duration::from_secs(1);
 
@@ -48,7 +50,7 @@ pub(super) async fn attempt(core: &UpstreamCore, pending: &Pending, to: &Destina
         return Ok(Tried { settlement: dead(last, Death::Malformed, to), pause: None });
     };
     let headers = headers(&pending.envelope.event, to, &body);
-    let answer = match tokio::time::timeout(to.timeout, post(core, pending, to, &headers, body.into())).await {
+    let answer = match tokio::time::timeout(to.timeout + GRACE, post(core, pending, to, &headers, body.into())).await {
         Ok(answer) => answer?,
         Err(_) => Answer { outcome: Outcome::Unanswered, status: None, text: format!("no answer in {:?}", to.timeout) },
     };
@@ -93,8 +95,9 @@ async fn post(
     headers: &HeaderMap,
     body: Bytes,
 ) -> Result<Answer, NotNow> {
-    // The attempt as a whole is timed from outside; a body that trickles counts too.
-    let timeouts = TimeoutsIr { request_ms: 0, backend_request_ms: 0 };
+    // Timed here too, so that a destination that hangs counts for its breaker; from outside for a body that trickles.
+    let backend_request_ms = u64::try_from(to.timeout.as_millis()).unwrap_or(u64::MAX);
+    let timeouts = TimeoutsIr { request_ms: 0, backend_request_ms };
     let backends = [Backend { upstream: to.upstream.clone(), weight: 1 }];
     let tenant = &pending.envelope.event.tenant;
     let plan = ForwardPlan { tenant, backends: &backends, timeouts: &timeouts, retry: None };

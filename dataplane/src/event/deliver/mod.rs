@@ -5,8 +5,12 @@
 //! conversation had in flight, under the same id and number.
 
 mod attempt;
+mod beside;
+mod memory;
+mod partitions;
 mod ready;
 mod signature;
+mod turn;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,23 +24,25 @@ use policy::upstream::AddressGuard;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::spool::{Pending, Read, Settlement};
-use super::{Key, Queue};
+use super::Key;
+use super::spool::{Pending, Queue, Read, Settlement};
 use crate::health::Health;
 use crate::upstream::{Upstream, UpstreamCore};
 use attempt::{NotNow, Tried};
+pub use beside::Beside;
+pub use partitions::{PartitionDeliver, PartitionSettings};
 use ready::Ready;
 
 /// Attempts in flight at once.
-const MAX_IN_FLIGHT: usize = 256;
+const MAX_IN_FLIGHT: usize = 512;
 /// Attempts of one tenant in flight at once, so that none holds the whole window.
-const MAX_PER_TENANT: usize = 64;
+const MAX_PER_TENANT: usize = 32;
 /// How soon an event is looked at again whose destination is not configured now.
 const NO_DESTINATION_PAUSE: Duration = Duration::from_secs(5);
 /// How soon a conversation is looked at again when the store did not take a settlement.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// How often retention and bounds act without traffic.
-const TIDY: Duration = Duration::from_secs(60);
+const TIDY: Duration = Duration::from_secs(15);
 
 /// Where a source's events go, and how.
 #[derive(Debug)]
@@ -55,6 +61,8 @@ pub struct Destination {
     pub sign_with: Vec<Secret>,
     /// For how long a dead letter is kept.
     pub retention: Duration,
+    /// For how long a missing predecessor is waited for.
+    pub wait_for_gap: Duration,
 }
 
 /// What is configured now.
@@ -79,6 +87,7 @@ impl Deliver {
         queue: Queue,
         destinations: Arc<dyn Destinations>,
         guard: AddressGuard,
+        beside: Option<Beside>,
         health: Arc<Health>,
     ) -> std::io::Result<Self> {
         let (stop, stopped) = watch::channel(false);
@@ -86,7 +95,7 @@ impl Deliver {
             let over = stopped.clone();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
             match runtime {
-                Ok(runtime) => runtime.block_on(deliver(queue, destinations, guard, stopped)),
+                Ok(runtime) => runtime.block_on(deliver(Parts { queue, destinations, guard, beside }, stopped)),
                 Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "deliver could not start"),
             }
             if !*over.borrow() {
@@ -104,11 +113,20 @@ impl Deliver {
     }
 }
 
+/// What a deliver is made of.
+struct Parts {
+    queue: Queue,
+    destinations: Arc<dyn Destinations>,
+    guard: AddressGuard,
+    beside: Option<Beside>,
+}
+
 /// What the attempts share.
 struct Shared {
     queue: Queue,
     destinations: Arc<dyn Destinations>,
     core: UpstreamCore,
+    beside: Option<Beside>,
 }
 
 /// What becomes of a conversation after one look at it.
@@ -121,14 +139,10 @@ enum After {
     Later(Duration),
 }
 
-async fn deliver(
-    queue: Queue,
-    destinations: Arc<dyn Destinations>,
-    guard: AddressGuard,
-    mut stopped: watch::Receiver<bool>,
-) {
+async fn deliver(parts: Parts, mut stopped: watch::Receiver<bool>) {
+    let Parts { queue, destinations, guard, beside } = parts;
     let seed = now_ms().unsigned_abs();
-    let shared = Rc::new(Shared { queue, destinations, core: UpstreamCore::new(guard, seed) });
+    let shared = Rc::new(Shared { queue, destinations, core: UpstreamCore::new(guard, seed), beside });
     let mut ready = Ready::new(MAX_PER_TENANT);
     match shared.queue.heads() {
         Ok(heads) => {
@@ -145,6 +159,8 @@ async fn deliver(
     }
     let mut running: JoinSet<(Key, TenantName, After)> = JoinSet::new();
     let mut tidy = tokio::time::interval(TIDY);
+    let draining = shared.clone();
+    let mut drain = tokio::task::spawn_local(async move { beside::drain(&draining).await });
     loop {
         while running.len() < MAX_IN_FLIGHT
             && let Some((key, tenant)) = ready.take()
@@ -165,6 +181,8 @@ async fn deliver(
                 Err(_) => return,
             },
             () = ready.due() => {}
+            // It runs for ever; whatever ended it, nothing would reach the broker any more.
+            _ = &mut drain => return,
             _ = tidy.tick() => {
                 shared.queue.tidy().await;
                 shared.core.sweep(tokio::time::Instant::now());
@@ -172,12 +190,13 @@ async fn deliver(
             _ = stopped.wait_for(|stop| *stop) => break,
         }
     }
+    drain.abort();
     while running.join_next().await.is_some() {}
 }
 
 /// Looks at the oldest event of a conversation, and attempts it if it is due.
 async fn look(shared: &Shared, key: &Key) -> After {
-    let pending = match shared.queue.next(key) {
+    let mut pending = match shared.queue.next(key) {
         Ok(None) => return After::Done,
         Ok(Some(Read::Whole(pending))) => pending,
         Ok(Some(Read::Damaged(row))) => {
@@ -189,21 +208,35 @@ async fn look(shared: &Shared, key: &Key) -> After {
             return After::Later(STORE_PAUSE);
         }
     };
+    if pending.in_broker {
+        // Whoever settles the copy in the broker wakes this conversation.
+        return After::Done;
+    }
     let wait = pending.due_ms - now_ms();
     if wait > 0 {
         return After::Later(Duration::from_millis(wait.unsigned_abs()));
+    }
+    if let Some(beside) = &shared.beside
+        && !beside.may_go(key, &mut pending).await
+    {
+        return After::Later(beside::HOLD);
     }
     let event = &pending.envelope.event;
     let Some(destination) = shared.destinations.get(&event.tenant, &event.source) else {
         return After::Later(NO_DESTINATION_PAUSE);
     };
-    attempted(shared, &pending, &destination).await
+    attempted(shared, key, &pending, &destination).await
 }
 
-async fn attempted(shared: &Shared, pending: &Pending, destination: &Destination) -> After {
+async fn attempted(shared: &Shared, key: &Key, pending: &Pending, destination: &Destination) -> After {
     match attempt::attempt(&shared.core, pending, destination).await {
         Ok(Tried { settlement, pause }) => {
-            let after = settled(shared.queue.settle(pending.row, settlement).await);
+            let over = matches!(settlement, Settlement::Delivered | Settlement::Dead { .. });
+            let durable = shared.queue.settle(pending.row, settlement).await;
+            if let Some(beside) = shared.beside.as_ref().filter(|_| over && durable) {
+                beside.done(key, &pending.envelope);
+            }
+            let after = settled(durable);
             match (after, pause) {
                 (After::Again, Some(pause)) => After::Later(pause),
                 (after, _) => after,
@@ -216,6 +249,11 @@ async fn attempted(shared: &Shared, pending: &Pending, destination: &Destination
 
 fn settled(durable: bool) -> After {
     if durable { After::Again } else { After::Later(STORE_PAUSE) }
+}
+
+fn now_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 fn now_ms() -> i64 {

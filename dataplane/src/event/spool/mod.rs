@@ -3,10 +3,16 @@
 //! WAL with `synchronous=FULL`, one writer with group commit, checkpoints on a connection of their own, a
 //! checksum a row. A lock file keeps a second process out; `sqlite3` opens the file for reading at any time.
 
+mod append;
 mod checkpoint;
+mod command;
+mod consult;
 mod dedupe;
 pub mod operate;
 mod row;
+mod schema;
+mod settle;
+mod shard;
 mod writer;
 
 use std::fs::{File, TryLockError};
@@ -15,49 +21,12 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-pub(super) use checkpoint::Checkpointer;
+pub use command::{Ask, Death, LastAttempt, Mark, Numbered, Record, Settlement, Verdict};
 pub use row::{Pending, Read};
-pub(super) use row::{heads, next_of};
-pub(super) use writer::{Command, Wakes, Writer};
-pub use writer::{Death, LastAttempt, Settlement};
+use schema::SCHEMA_VERSION;
+pub use shard::{Queue, Settings, Shard};
 
-/// The layout that this build writes and reads.
-const SCHEMA_VERSION: i64 = 1;
 const PAGE_BYTES: i64 = 8192;
-
-const SCHEMA: &str = "
-CREATE TABLE events(
-  row INTEGER PRIMARY KEY,
-  conversation BLOB NOT NULL,
-  sequence INTEGER NOT NULL,
-  previous INTEGER,
-  tenant TEXT NOT NULL,
-  source TEXT NOT NULL,
-  subject TEXT NOT NULL,
-  id TEXT NOT NULL,
-  accepted_ms INTEGER NOT NULL,
-  bytes INTEGER NOT NULL,
-  head BLOB NOT NULL,
-  data BLOB NOT NULL,
-  dataraw BLOB,
-  checksum BLOB NOT NULL,
-  state INTEGER NOT NULL,
-  attempts INTEGER NOT NULL DEFAULT 0,
-  replayed INTEGER NOT NULL DEFAULT 0,
-  due_ms INTEGER NOT NULL DEFAULT 0,
-  expires_ms INTEGER,
-  reason TEXT,
-  last_status INTEGER,
-  last_answer TEXT
-) STRICT;
-CREATE INDEX owed ON events(conversation, sequence) WHERE state < 2;
-CREATE INDEX expiring ON events(expires_ms) WHERE expires_ms IS NOT NULL;
-CREATE TABLE conversations(key BLOB PRIMARY KEY, last INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE ids(tenant TEXT NOT NULL, id BLOB NOT NULL, hour INTEGER NOT NULL, sequence INTEGER NOT NULL,
-  PRIMARY KEY(tenant, id)) STRICT, WITHOUT ROWID;
-CREATE INDEX ids_by_hour ON ids(tenant, hour);
-CREATE TABLE facts(name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-";
 
 /// Why a spool could not be opened or asked.
 #[derive(Debug, thiserror::Error)]
@@ -132,11 +101,8 @@ impl Spool {
         let pages = i64::try_from(max_bytes).unwrap_or(i64::MAX) / PAGE_BYTES;
         conn.query_row(&format!("PRAGMA max_page_count={}", pages.clamp(32, 4_294_967_294)), [], |_| Ok(()))?;
         conn.set_prepared_statement_cache_capacity(64);
+        schema::migrate(&mut conn, found)?;
         if found == 0 {
-            let transaction = conn.transaction()?;
-            transaction.execute_batch(SCHEMA)?;
-            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-            transaction.commit()?;
             // A new file is durable only when its directory entry is.
             File::open(directory).and_then(|dir| dir.sync_all()).map_err(file_error)?;
         }

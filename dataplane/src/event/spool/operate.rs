@@ -7,7 +7,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use serde::Serialize;
 
-use super::row::{COLUMNS, DAMAGED, DEAD, PARKED, Read, WAITING, read};
+use super::row::{COLUMNS, DAMAGED, DEAD, DRAINED, PARKED, Read, SPOOLED, WAITING, read};
 use super::{Spool, SpoolError, open_reader};
 use crate::event::claim::Key;
 
@@ -20,6 +20,10 @@ pub const MAX_LISTED: u32 = 1000;
 pub enum State {
     /// Not attempted yet.
     Waiting,
+    /// The broker did not take it yet.
+    Spooled,
+    /// A copy is in the broker.
+    Drained,
     /// Attempted, and due again.
     Parked,
     /// Will not be attempted again unless it is replayed.
@@ -34,10 +38,12 @@ impl std::str::FromStr for State {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "waiting" => Ok(Self::Waiting),
+            "spooled" => Ok(Self::Spooled),
+            "drained" => Ok(Self::Drained),
             "parked" => Ok(Self::Parked),
             "dead" => Ok(Self::Dead),
             "damaged" => Ok(Self::Damaged),
-            other => Err(format!("`{other}` is no state; use waiting, parked, dead or damaged")),
+            other => Err(format!("`{other}` is no state; use waiting, spooled, drained, parked, dead or damaged")),
         }
     }
 }
@@ -46,6 +52,8 @@ impl State {
     fn number(self) -> i64 {
         match self {
             Self::Waiting => WAITING,
+            Self::Spooled => SPOOLED,
+            Self::Drained => DRAINED,
             Self::Parked => PARKED,
             Self::Dead => DEAD,
             Self::Damaged => DAMAGED,
@@ -151,6 +159,8 @@ const LISTED: &str = "row, tenant, source, subject, id, sequence, state, attempt
 fn listed(row: &Row<'_>) -> rusqlite::Result<Listed> {
     let state = match row.get::<_, i64>(6)? {
         WAITING => State::Waiting,
+        SPOOLED => State::Spooled,
+        DRAINED => State::Drained,
         PARKED => State::Parked,
         DEAD => State::Dead,
         _ => State::Damaged,
@@ -235,7 +245,7 @@ pub(super) fn replay(conn: &Connection, filter: &Filter) -> rusqlite::Result<Vec
     let (condition, values) = filter.condition();
     conn.prepare(&format!(
         "UPDATE events SET state=0, attempts=0, due_ms=0, replayed=1, expires_ms=NULL, reason=NULL
-         WHERE {condition} AND state=2 RETURNING conversation, tenant"
+         WHERE {condition} AND state={DEAD} RETURNING conversation, tenant"
     ))?
     .query_map(params_from_iter(values), |row| Ok((row.get(0)?, row.get(1)?)))?
     .collect()

@@ -8,6 +8,7 @@ use policy::names::{ObjectRef, TenantName};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
+use super::command::LastAttempt;
 use crate::event::claim::{Key, digest};
 use crate::event::{Envelope, Event};
 
@@ -27,11 +28,15 @@ struct Head {
     sanitised: Option<Arc<str>>,
 }
 
-/// Where an event is in its life; the numbers are in the file.
+/// Where an event is in its life; the numbers are in the file. What is below [`DEAD`] is owed.
 pub(super) const WAITING: i64 = 0;
-pub(super) const PARKED: i64 = 1;
-pub(super) const DEAD: i64 = 2;
-pub(super) const DAMAGED: i64 = 3;
+/// For the broker, which has not got it yet.
+pub(super) const SPOOLED: i64 = 1;
+/// A copy is in the broker; it is settled here when that copy is.
+pub(super) const DRAINED: i64 = 2;
+pub(super) const PARKED: i64 = 3;
+pub(super) const DEAD: i64 = 4;
+pub(super) const DAMAGED: i64 = 5;
 
 /// An event that is owed.
 #[derive(Clone, Debug)]
@@ -42,6 +47,10 @@ pub struct Pending {
     pub attempts: u32,
     /// When it is due, in milliseconds since the epoch.
     pub due_ms: i64,
+    /// Its turn comes from the broker, not from here.
+    pub in_broker: bool,
+    /// Another shard has to say first that it owes nothing older.
+    pub unsure: bool,
     /// The event.
     pub envelope: Envelope,
 }
@@ -60,10 +69,17 @@ fn checksum(head: &[u8], numbers: (i64, Option<i64>), data: &[u8], dataraw: Opti
     digest([&numbers.0.to_be_bytes(), &previous.to_be_bytes(), head, data, dataraw.unwrap_or_default()])
 }
 
-/// Why and until when a row is dead from the start.
-pub(super) struct Refused<'a> {
-    pub(super) reason: &'a str,
-    pub(super) expires_ms: i64,
+/// How a row begins.
+#[derive(Clone, Copy)]
+pub(super) enum Start<'a> {
+    /// To be attempted from here.
+    Waiting,
+    /// To be drained to the broker.
+    Spooled,
+    /// To be attempted from here, not before it is due.
+    Parked { last: Option<&'a LastAttempt>, due_ms: i64 },
+    /// A dead letter.
+    Dead { reason: &'a str, last: Option<&'a LastAttempt>, expires_ms: i64 },
 }
 
 /// An event about to be stored.
@@ -73,7 +89,43 @@ pub(super) struct NewRow<'a> {
     pub(super) sequence: i64,
     pub(super) previous: Option<i64>,
     pub(super) accepted_ms: i64,
-    pub(super) refused: Option<Refused<'a>>,
+    pub(super) flags: Flags,
+    pub(super) start: Start<'a>,
+}
+
+impl rusqlite::ToSql for Flags {
+    fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
+        self.0.to_sql()
+    }
+}
+
+/// What is flagged on an event; the bits are in the file.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Flags(i64);
+
+impl Flags {
+    pub(super) const DEGRADED: Self = Self(1);
+    pub(super) const GAP: Self = Self(2);
+    pub(super) const LATE: Self = Self(4);
+    pub(super) const REDELIVERED: Self = Self(8);
+    pub(super) const UNSURE: Self = Self(16);
+
+    pub(super) const fn with(self, other: Self, wanted: bool) -> Self {
+        if wanted { Self(self.0 | other.0) } else { self }
+    }
+
+    const fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// The flags of an envelope.
+    pub(super) const fn of(envelope: &Envelope) -> Self {
+        Self(0)
+            .with(Self::DEGRADED, envelope.degraded)
+            .with(Self::GAP, envelope.gap)
+            .with(Self::LATE, envelope.late)
+            .with(Self::REDELIVERED, envelope.redelivered)
+    }
 }
 
 /// What an event counts against its tenant's share; the constant stands for the row's own overhead.
@@ -99,9 +151,16 @@ pub(super) fn insert(conn: &Connection, new: &NewRow<'_>) -> rusqlite::Result<()
     })
     .map_err(|cause| rusqlite::Error::ToSqlConversionFailure(Box::new(cause)))?;
     let sum = checksum(&head, (new.sequence, new.previous), &event.data, event.dataraw.as_deref());
+    let (state, reason, last, due_ms, expires_ms) = match new.start {
+        Start::Waiting => (WAITING, None, None, 0, None),
+        Start::Spooled => (SPOOLED, None, None, 0, None),
+        Start::Parked { last, due_ms } => (PARKED, None, last, due_ms, None),
+        Start::Dead { reason, last, expires_ms } => (DEAD, Some(reason), last, 0, Some(expires_ms)),
+    };
     conn.prepare_cached(
         "INSERT INTO events(conversation, sequence, previous, tenant, source, subject, id, accepted_ms, bytes, head,
-           data, dataraw, checksum, state, reason, expires_ms) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+           data, dataraw, checksum, flags, state, reason, attempts, due_ms, expires_ms, last_status, last_answer)
+           VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     )?
     .execute(params![
         new.conversation,
@@ -117,14 +176,20 @@ pub(super) fn insert(conn: &Connection, new: &NewRow<'_>) -> rusqlite::Result<()
         &*event.data,
         event.dataraw.as_deref(),
         sum,
-        if new.refused.is_some() { DEAD } else { WAITING },
-        new.refused.as_ref().map(|refused| refused.reason),
-        new.refused.as_ref().map(|refused| refused.expires_ms),
+        new.flags,
+        state,
+        reason,
+        last.map_or(0, |last| last.attempts),
+        due_ms,
+        expires_ms,
+        last.and_then(|last| last.status),
+        last.map(|last| last.answer.as_str()),
     ])?;
     Ok(())
 }
 
-pub(super) const COLUMNS: &str = "row, sequence, previous, head, data, dataraw, checksum, attempts, due_ms, replayed";
+pub(super) const COLUMNS: &str =
+    "row, sequence, previous, head, data, dataraw, checksum, attempts, due_ms, replayed, flags, state";
 
 /// Reads [`COLUMNS`]; what does not fit is damaged, not an error.
 pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Read> {
@@ -157,15 +222,25 @@ fn decode(row: &Row<'_>) -> Option<Pending> {
         unknown: head.unknown,
         sanitised: head.sanitised,
     };
-    let redelivered = attempts > 0 || replayed;
-    let envelope = Envelope { event, sequence, previous, redelivered, gap: false, degraded: false };
-    Some(Pending { row: row.get(0).ok()?, attempts, due_ms: row.get(8).ok()?, envelope })
+    let flags = Flags(row.get(10).ok()?);
+    let state: i64 = row.get(11).ok()?;
+    let envelope = Envelope {
+        event,
+        sequence,
+        previous,
+        redelivered: attempts > 0 || replayed || flags.has(Flags::REDELIVERED),
+        gap: flags.has(Flags::GAP),
+        late: flags.has(Flags::LATE),
+        degraded: flags.has(Flags::DEGRADED),
+    };
+    let (in_broker, unsure) = (state == SPOOLED || state == DRAINED, flags.has(Flags::UNSURE));
+    Some(Pending { row: row.get(0).ok()?, attempts, due_ms: row.get(8).ok()?, in_broker, unsure, envelope })
 }
 
 /// The oldest event that a conversation is owed.
 pub(crate) fn next_of(conn: &Connection, conversation: &Key) -> rusqlite::Result<Option<Read>> {
     conn.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM events WHERE conversation=? AND state<2 ORDER BY sequence, row LIMIT 1"
+        "SELECT {COLUMNS} FROM events WHERE conversation=? AND state<{DEAD} ORDER BY sequence, row LIMIT 1"
     ))?
     .query_row([conversation], read)
     .optional()
@@ -173,9 +248,30 @@ pub(crate) fn next_of(conn: &Connection, conversation: &Key) -> rusqlite::Result
 
 /// Every conversation that is owed something, with its tenant.
 pub(crate) fn heads(conn: &Connection) -> rusqlite::Result<Vec<(Key, String)>> {
-    conn.prepare("SELECT conversation, min(tenant) FROM events WHERE state<2 GROUP BY conversation")?
+    conn.prepare(&format!("SELECT conversation, min(tenant) FROM events WHERE state<{DEAD} GROUP BY conversation"))?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect()
+}
+
+/// Bytes that are read to be drained together.
+const SPOOLED_BYTES_AT_ONCE: u64 = 8 << 20;
+
+/// What waits for the broker, oldest first.
+pub(crate) fn spooled(conn: &Connection, most: usize) -> rusqlite::Result<Vec<Read>> {
+    let mut statement =
+        conn.prepare_cached(&format!("SELECT {COLUMNS} FROM events WHERE state={SPOOLED} ORDER BY row LIMIT ?"))?;
+    let mut rows = statement.query([i64::try_from(most).unwrap_or(i64::MAX)])?;
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    while bytes < SPOOLED_BYTES_AT_ONCE
+        && let Some(row) = rows.next()?
+    {
+        let next = read(row)?;
+        if let Read::Whole(pending) = &next {
+            bytes += weight(&pending.envelope.event);
+        }
+        batch.push(next);
+    }
+    Ok(batch)
 }
 
 #[cfg(test)]

@@ -1,125 +1,40 @@
 //! The one writer: everything queued goes into one transaction, one fsync, then each is answered.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use policy::names::TenantName;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{OptionalExtension, params};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::command::{AcceptReply, Command, Count, Verdict};
 use super::dedupe::{self, Buckets};
 use super::operate::{self, Change};
-use super::row::{self, DAMAGED, DEAD, NewRow, PARKED, Refused, weight};
+use super::row::{DEAD, DRAINED, SPOOLED, WAITING};
+use super::settle::{self, remove};
 use super::{Spool, SpoolError};
-use crate::event::claim::{Key, conversation_key, event_key, next_number};
+use crate::event::claim::Key;
 use crate::event::counters::add;
-use crate::event::{AcceptError, Accepted, Counters, Entry, NewEvent};
+use crate::event::{AcceptError, Accepted, Counters};
 
 /// Commands in one transaction at most: bounds what a caller waits for.
 const COMMANDS_AT_ONCE: usize = 512;
 /// Dead letters dropped by one transaction.
-const EXPIRED_AT_ONCE: i64 = 200;
+const EXPIRED_AT_ONCE: i64 = 2000;
+/// What was drained so long ago and is not settled is drained again.
+const DRAINED_LONG_AGO_MS: i64 = 5 * 60_000;
 /// Conversations that are silent for this long are forgotten; the floor keeps numbers rising.
 const CONVERSATION_MEMORY_US: i64 = 7 * 24 * 3_600_000_000;
 const CONVERSATIONS_AT_ONCE: i64 = 500;
-
-/// Why an event that was to be delivered is dead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Death {
-    /// The last attempt failed.
-    OutOfAttempts,
-    /// The destination answered 410.
-    Gone,
-    /// It cannot be written as a CloudEvent.
-    Malformed,
-}
-
-impl Death {
-    /// The reason, as label and column.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::OutOfAttempts => "out_of_attempts",
-            Self::Gone => "gone",
-            Self::Malformed => "malformed",
-        }
-    }
-
-    fn counter(self) -> Count {
-        match self {
-            Self::OutOfAttempts => |counters| &counters.dead_attempts,
-            Self::Gone => |counters| &counters.dead_gone,
-            Self::Malformed => |counters| &counters.dead_malformed,
-        }
-    }
-}
-
-/// What is known of an event's last attempt.
-#[derive(Clone, Debug)]
-pub struct LastAttempt {
-    /// Attempts made so far.
-    pub attempts: u32,
-    /// The answer's status; none when there was no answer.
-    pub status: Option<u16>,
-    /// The beginning of the answer, or what went wrong.
-    pub answer: String,
-}
-
-/// What became of an event that was attempted.
-#[derive(Clone, Debug)]
-pub enum Settlement {
-    /// The destination has it; its row goes.
-    Delivered,
-    /// It is tried again.
-    Parked {
-        /// The attempt that failed.
-        last: LastAttempt,
-        /// When it is due, in milliseconds since the epoch.
-        due_ms: i64,
-    },
-    /// It is tried no more.
-    Dead {
-        /// The attempt that failed.
-        last: LastAttempt,
-        /// Why.
-        death: Death,
-        /// When the dead letter is dropped, in milliseconds since the epoch.
-        expires_ms: i64,
-    },
-    /// Its row is set aside.
-    Damaged,
-}
-
-type Count = fn(&Counters) -> &AtomicU64;
-
-pub(crate) type AcceptReply = oneshot::Sender<Result<Vec<Accepted>, AcceptError>>;
-
-pub(crate) enum Command {
-    Append {
-        entries: Vec<Entry>,
-        reply: AcceptReply,
-    },
-    Settle {
-        row: i64,
-        settlement: Settlement,
-        reply: oneshot::Sender<bool>,
-    },
-    Change {
-        change: Change,
-        reply: oneshot::Sender<Result<u64, SpoolError>>,
-    },
-    /// Retention and bounds, when there is no traffic to carry them.
-    Tidy,
-    Stop,
-}
 
 /// Conversations that have something new; bounded by the conversations in the spool.
 #[derive(Default)]
 pub(crate) struct Wakes {
     waiting: Mutex<HashMap<Key, TenantName>>,
     pub(crate) notify: Notify,
+    /// Something waits for the broker.
+    pub(crate) spooled: Notify,
 }
 
 impl Wakes {
@@ -137,36 +52,49 @@ impl Wakes {
 
 enum Reply {
     Append(AcceptReply, Result<Vec<Accepted>, AcceptError>),
-    Settle(oneshot::Sender<bool>),
+    Done(oneshot::Sender<bool>),
+    Verdict(oneshot::Sender<Option<Verdict>>, Verdict),
     Change(oneshot::Sender<Result<u64, SpoolError>>, u64),
 }
 
 /// What a transaction changes outside the store, once it is durable.
 #[derive(Default)]
-struct Effects {
-    depth: HashMap<TenantName, (i64, i64)>,
-    ids: Vec<(String, i64, i64)>,
-    woken: Vec<(Key, TenantName)>,
-    counts: Vec<(Count, u64)>,
+pub(super) struct Effects {
+    pub(super) depth: HashMap<TenantName, (i64, i64)>,
+    pub(super) ids: Vec<(String, i64, i64)>,
+    pub(super) woken: Vec<(Key, TenantName)>,
+    pub(super) counts: Vec<(Count, u64)>,
+    /// Something waits for the broker.
+    pub(super) spooled: bool,
     floor: Option<i64>,
 }
 
 impl Effects {
-    fn weigh(&mut self, tenant: &TenantName, rows: i64, bytes: i64) {
+    pub(super) fn weigh(&mut self, tenant: &TenantName, rows: i64, bytes: i64) {
         let depth = self.depth.entry(tenant.clone()).or_default();
         depth.0 += rows;
         depth.1 += bytes;
     }
 }
 
+/// What a transaction begins with.
+#[derive(Clone, Copy)]
+pub(super) struct Begun {
+    pub(super) now: Timestamp,
+    /// Whether accepting may still add.
+    pub(super) room: bool,
+}
+
 pub(crate) struct Writer {
-    spool: Spool,
-    counters: Arc<Counters>,
+    pub(super) spool: Spool,
+    pub(super) counters: Arc<Counters>,
     wakes: Arc<Wakes>,
     buckets: Buckets,
-    floor: i64,
+    pub(super) floor: i64,
     accept_below: i64,
     max_ids: i64,
+    /// A broker stands before this spool: what is settled here is remembered for those that ask.
+    pub(super) beside_broker: bool,
 }
 
 impl Writer {
@@ -175,8 +103,17 @@ impl Writer {
         counters: Arc<Counters>,
         wakes: Arc<Wakes>,
         (accept_below, max_ids): (u64, u64),
+        beside_broker: bool,
     ) -> Result<Self, SpoolError> {
         let buckets = Buckets::load(&spool.conn)?;
+        if beside_broker {
+            settle::drain_again(&spool.conn, i64::MAX)?;
+        } else {
+            // What waited for a broker that is no more is attempted from here.
+            spool
+                .conn
+                .execute("UPDATE events SET state=?1 WHERE state IN (?2, ?3)", params![WAITING, SPOOLED, DRAINED])?;
+        }
         let floor = spool
             .conn
             .query_row("SELECT value FROM facts WHERE name='floor'", [], |row| row.get(0))
@@ -188,7 +125,8 @@ impl Writer {
             }
         }
         let bound = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        Ok(Self { spool, counters, wakes, buckets, floor, accept_below: bound(accept_below), max_ids: bound(max_ids) })
+        let (accept_below, max_ids) = (bound(accept_below), bound(max_ids));
+        Ok(Self { spool, counters, wakes, buckets, floor, accept_below, max_ids, beside_broker })
     }
 
     /// Runs until told to stop, or until nobody can tell it anything any more.
@@ -240,36 +178,50 @@ impl Writer {
         effects: &mut Effects,
     ) -> rusqlite::Result<()> {
         let mut failed = self.spool.conn.execute_batch("BEGIN IMMEDIATE").err();
-        let now = Timestamp::now();
-        let room = self.has_room();
+        let begun = Begun { now: Timestamp::now(), room: self.has_room() };
         // After a failure the rest is still taken, to be answered.
         for command in batch {
-            let skip = failed.is_some();
-            let done = match command {
-                Command::Append { entries, reply } => {
-                    let result = if skip { Ok(Ok(Vec::new())) } else { self.append(&entries, now, room, effects) };
-                    let (outcome, error) = split(result, Ok(Vec::new()));
-                    replies.push(Reply::Append(reply, outcome));
-                    error
-                }
-                Command::Settle { row, settlement, reply } => {
-                    replies.push(Reply::Settle(reply));
-                    if skip { None } else { self.settle(row, &settlement, effects).err() }
-                }
-                Command::Change { change, reply } => {
-                    let result = if skip { Ok(0) } else { self.change(&change, effects) };
-                    let (count, error) = split(result, 0);
-                    replies.push(Reply::Change(reply, count));
-                    error
-                }
-                Command::Tidy if !skip => self.tidy(now, effects).err(),
-                Command::Tidy | Command::Stop => None,
-            };
-            failed = failed.or(done);
+            let (reply, error) =
+                if failed.is_some() { (skipped(command), None) } else { self.perform(command, begun, effects) };
+            replies.extend(reply);
+            failed = failed.or(error);
         }
         match failed {
             Some(cause) => Err(cause),
-            None => self.forget_ids(now, effects).and_then(|()| self.spool.conn.execute_batch("COMMIT")),
+            None => self.forget_ids(begun.now, effects).and_then(|()| self.spool.conn.execute_batch("COMMIT")),
+        }
+    }
+
+    fn perform(
+        &self,
+        command: Command,
+        begun: Begun,
+        effects: &mut Effects,
+    ) -> (Option<Reply>, Option<rusqlite::Error>) {
+        match command {
+            Command::Append { entries, reply } => {
+                let (outcome, error) = split(self.append(&entries, begun, effects), Ok(Vec::new()));
+                (Some(Reply::Append(reply, outcome)), error)
+            }
+            Command::Keep { events, reply } => {
+                let (outcome, error) = split(self.keep(&events, begun, effects), Ok(Vec::new()));
+                (Some(Reply::Append(reply, outcome)), error)
+            }
+            Command::Consult { ask, reply } => {
+                let (verdict, error) = split(self.consult(&ask), Verdict::Owed);
+                (Some(Reply::Verdict(reply, verdict)), error)
+            }
+            Command::Record { record, reply } => (Some(Reply::Done(reply)), self.record(&record, begun, effects).err()),
+            Command::Drained { rows, reply } => (Some(Reply::Done(reply)), self.drained(&rows, begun).err()),
+            Command::Settle { row, settlement, reply } => {
+                (Some(Reply::Done(reply)), self.settle(row, &settlement, effects).err())
+            }
+            Command::Change { change, reply } => {
+                let (count, error) = split(self.change(&change, effects), 0);
+                (Some(Reply::Change(reply, count)), error)
+            }
+            Command::Tidy => (None, self.tidy(begun.now, effects).err()),
+            Command::Stop => (None, None),
         }
     }
 
@@ -281,129 +233,6 @@ impl Writer {
             (Ok(pages), Ok(free)) => (pages - free).saturating_mul(super::PAGE_BYTES) < self.accept_below,
             _ => false,
         }
-    }
-
-    fn append(
-        &self,
-        entries: &[Entry],
-        now: Timestamp,
-        room: bool,
-        effects: &mut Effects,
-    ) -> rusqlite::Result<Result<Vec<Accepted>, AcceptError>> {
-        let hour = dedupe::hour(now.as_millisecond());
-        let full = self.full_tenant(entries, effects);
-        if full.is_some() || !room {
-            // What is already here may still be said to be here.
-            let mut known = Vec::with_capacity(entries.len());
-            for entry in entries {
-                let (new, refused) = entry.parts();
-                let key = event_key(&new.event, refused.is_some());
-                match dedupe::recall(&self.spool.conn, new.event.tenant.as_str(), &key, hour)? {
-                    Some(sequence) => known.push(Accepted { sequence, duplicate: true }),
-                    None => {
-                        return Ok(
-                            Err(full.map_or(AcceptError::Reserve, |tenant| AcceptError::PendingFull { tenant })),
-                        );
-                    }
-                }
-            }
-            return Ok(Ok(known));
-        }
-        let mut accepted = Vec::with_capacity(entries.len());
-        for entry in entries {
-            accepted.push(self.append_one(entry, now, effects)?);
-        }
-        Ok(Ok(accepted))
-    }
-
-    fn full_tenant(&self, entries: &[Entry], effects: &Effects) -> Option<TenantName> {
-        let mut sums: Vec<(&TenantName, u64)> = Vec::new();
-        for entry in entries {
-            let NewEvent { event, pending_bytes, .. } = entry.parts().0;
-            let before = match sums.iter_mut().find(|(tenant, _)| **tenant == event.tenant) {
-                Some((_, sum)) => {
-                    *sum += weight(event);
-                    *sum
-                }
-                None => {
-                    sums.push((&event.tenant, weight(event)));
-                    weight(event)
-                }
-            };
-            let uncommitted = effects.depth.get(&event.tenant).map_or(0, |depth| depth.1);
-            let held = self.counters.depth_of(&event.tenant).bytes.saturating_add_signed(uncommitted);
-            if held.saturating_add(before) > *pending_bytes {
-                return Some(event.tenant.clone());
-            }
-        }
-        None
-    }
-
-    fn append_one(&self, entry: &Entry, now: Timestamp, effects: &mut Effects) -> rusqlite::Result<Accepted> {
-        let conn = &self.spool.conn;
-        let (NewEvent { event, dedupe_window, .. }, refused) = entry.parts();
-        let tenant = event.tenant.as_str();
-        let now_ms = now.as_millisecond();
-        let id = event_key(event, refused.is_some());
-        if let Some(sequence) = dedupe::recall(conn, tenant, &id, dedupe::hour(now_ms))? {
-            effects.counts.push((|counters| &counters.duplicates, 1));
-            return Ok(Accepted { sequence, duplicate: true });
-        }
-        let conversation = conversation_key(&event.tenant, &event.source, &event.conversation);
-        let previous: Option<i64> = conn
-            .prepare_cached("SELECT last FROM conversations WHERE key=?")?
-            .query_row([conversation], |row| row.get(0))
-            .optional()?;
-        let sequence = next_number(previous, self.floor, now.as_microsecond());
-        conn.prepare_cached("INSERT INTO conversations VALUES(?,?) ON CONFLICT DO UPDATE SET last=excluded.last")?
-            .execute(params![conversation, sequence])?;
-        let until = dedupe::hour(add_ms(now_ms, *dedupe_window));
-        if let Some(old) = dedupe::remember(conn, tenant, &id, until, sequence)? {
-            effects.ids.push((tenant.to_owned(), old, -1));
-        }
-        effects.ids.push((tenant.to_owned(), until, 1));
-        let dead = refused.map(|(reason, retention)| Refused { reason, expires_ms: add_ms(now_ms, retention) });
-        if dead.is_some() {
-            effects.counts.push((|counters| &counters.refused, 1));
-        } else {
-            effects.counts.push((|counters| &counters.accepted, 1));
-            effects.woken.push((conversation, event.tenant.clone()));
-        }
-        row::insert(conn, &NewRow { event, conversation, sequence, previous, accepted_ms: now_ms, refused: dead })?;
-        effects.weigh(&event.tenant, 1, i64::try_from(weight(event)).unwrap_or(i64::MAX));
-        Ok(Accepted { sequence, duplicate: false })
-    }
-
-    fn settle(&self, row: i64, settlement: &Settlement, effects: &mut Effects) -> rusqlite::Result<()> {
-        let conn = &self.spool.conn;
-        match settlement {
-            Settlement::Delivered => {
-                let removed = remove(conn, "row=?", params![row], effects)?;
-                effects.counts.push((|counters| &counters.delivered, removed));
-                return Ok(());
-            }
-            Settlement::Parked { last: LastAttempt { attempts, status, answer }, due_ms } => {
-                effects.counts.push((|counters| &counters.retried, 1));
-                conn.prepare_cached(
-                    "UPDATE events SET state=?, attempts=?, due_ms=?, last_status=?, last_answer=? WHERE row=?",
-                )?
-                .execute(params![PARKED, attempts, due_ms, status, answer, row])?
-            }
-            Settlement::Dead { last: LastAttempt { attempts, status, answer }, death, expires_ms } => {
-                effects.counts.push((death.counter(), 1));
-                conn.prepare_cached(
-                    "UPDATE events SET state=?, attempts=?, reason=?, last_status=?, last_answer=?, expires_ms=?
-                     WHERE row=?",
-                )?
-                .execute(params![DEAD, attempts, death.as_str(), status, answer, expires_ms, row])?
-            }
-            Settlement::Damaged => {
-                effects.counts.push((|counters| &counters.damaged, 1));
-                conn.prepare_cached("UPDATE events SET state=?, reason='damaged' WHERE row=?")?
-                    .execute(params![DAMAGED, row])?
-            }
-        };
-        Ok(())
     }
 
     fn change(&self, change: &Change, effects: &mut Effects) -> rusqlite::Result<u64> {
@@ -426,11 +255,15 @@ impl Writer {
         let conn = &self.spool.conn;
         let expired = remove(
             conn,
-            "row IN (SELECT row FROM events WHERE expires_ms < ? AND state=2 LIMIT ?)",
-            params![now.as_millisecond(), EXPIRED_AT_ONCE],
+            "row IN (SELECT row FROM events WHERE expires_ms < ? AND state=? LIMIT ?)",
+            params![now.as_millisecond(), DEAD, EXPIRED_AT_ONCE],
             effects,
         )?;
         effects.counts.push((|counters| &counters.dead_expired, expired));
+        if self.beside_broker {
+            let again = settle::drain_again(conn, now.as_millisecond().saturating_sub(DRAINED_LONG_AGO_MS))?;
+            effects.spooled |= again > 0;
+        }
         let cutoff = now.as_microsecond().saturating_sub(CONVERSATION_MEMORY_US);
         let forgotten = conn
             .prepare_cached(
@@ -460,7 +293,7 @@ impl Writer {
     }
 
     fn apply(&mut self, effects: Effects) {
-        let Effects { depth, ids, woken, counts, floor } = effects;
+        let Effects { depth, ids, woken, counts, spooled, floor } = effects;
         for (tenant, (rows, bytes)) in depth {
             self.counters.change_depth(&tenant, rows, bytes);
         }
@@ -472,11 +305,23 @@ impl Writer {
         }
         self.floor = self.floor.max(floor.unwrap_or(0));
         self.wakes.add(woken);
+        if spooled {
+            self.wakes.spooled.notify_one();
+        }
     }
 }
 
-fn add_ms(now_ms: i64, more: std::time::Duration) -> i64 {
-    now_ms.saturating_add(i64::try_from(more.as_millis()).unwrap_or(i64::MAX))
+/// The answer of a command that comes after a failure: its transaction fails, whatever it says.
+fn skipped(command: Command) -> Option<Reply> {
+    match command {
+        Command::Append { reply, .. } | Command::Keep { reply, .. } => Some(Reply::Append(reply, Ok(Vec::new()))),
+        Command::Consult { reply, .. } => Some(Reply::Verdict(reply, Verdict::Owed)),
+        Command::Record { reply, .. } | Command::Drained { reply, .. } | Command::Settle { reply, .. } => {
+            Some(Reply::Done(reply))
+        }
+        Command::Change { reply, .. } => Some(Reply::Change(reply, 0)),
+        Command::Tidy | Command::Stop => None,
+    }
 }
 
 fn split<T>(result: rusqlite::Result<T>, otherwise: T) -> (T, Option<rusqlite::Error>) {
@@ -486,31 +331,13 @@ fn split<T>(result: rusqlite::Result<T>, otherwise: T) -> (T, Option<rusqlite::E
     }
 }
 
-fn remove(
-    conn: &Connection,
-    condition: &str,
-    values: impl rusqlite::Params,
-    effects: &mut Effects,
-) -> rusqlite::Result<u64> {
-    let mut statement =
-        conn.prepare_cached(&format!("DELETE FROM events WHERE {condition} RETURNING tenant, bytes"))?;
-    let mut rows = statement.query(values)?;
-    let mut count = 0;
-    while let Some(row) = rows.next()? {
-        count += 1;
-        if let Ok(tenant) = TenantName::parse(row.get_ref(0)?.as_str()?) {
-            effects.weigh(&tenant, -1, -row.get::<_, i64>(1)?);
-        }
-    }
-    Ok(count)
-}
-
 impl Reply {
     fn succeed(self) {
         // Who no longer listens gets the same answer when it asks again.
         match self {
             Self::Append(reply, result) => drop(reply.send(result)),
-            Self::Settle(reply) => drop(reply.send(true)),
+            Self::Done(reply) => drop(reply.send(true)),
+            Self::Verdict(reply, verdict) => drop(reply.send(Some(verdict))),
             Self::Change(reply, count) => drop(reply.send(Ok(count))),
         }
     }
@@ -518,7 +345,8 @@ impl Reply {
     fn fail(self, cause: &Arc<rusqlite::Error>) {
         match self {
             Self::Append(reply, _) => drop(reply.send(Err(AcceptError::NotDurable { cause: Some(cause.clone()) }))),
-            Self::Settle(reply) => drop(reply.send(false)),
+            Self::Done(reply) => drop(reply.send(false)),
+            Self::Verdict(reply, _) => drop(reply.send(None)),
             Self::Change(reply, _) => drop(reply.send(Err(SpoolError::Failed(cause.clone())))),
         }
     }

@@ -1,9 +1,10 @@
+use crate::event::{Event, NewEvent};
 use policy::names::{Kind, ObjectRef};
 
 use super::*;
 use crate::event::claim::conversation_key;
-use crate::event::spool::LastAttempt;
 use crate::event::spool::operate::{Filter, State, list};
+use crate::event::spool::{LastAttempt, Settlement};
 
 const MIB: u64 = 1 << 20;
 
@@ -33,8 +34,8 @@ fn key(conversation: &str) -> Key {
     conversation_key(&event.tenant, &event.source, conversation)
 }
 
-fn open(directory: &Path) -> EventPath {
-    EventPath::open(Settings::new(directory)).unwrap()
+fn open(directory: &Path) -> Shard {
+    Shard::open(Settings::new(directory)).unwrap()
 }
 
 fn run<T>(future: impl Future<Output = T>) -> T {
@@ -53,11 +54,11 @@ fn next(queue: &Queue, conversation: &str) -> Option<Box<crate::event::spool::Pe
 fn an_acknowledged_id_is_a_duplicate_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let path = open(dir.path());
-    let first = run(path.accept(vec![deliver("a", "1"), deliver("a", "2"), deliver("a", "1")])).unwrap();
+    let first = run(path.append(vec![deliver("a", "1"), deliver("a", "2"), deliver("a", "1")])).unwrap();
     assert_eq!(first.iter().map(|one| one.duplicate).collect::<Vec<_>>(), [false, false, true]);
     path.shutdown();
     let path = open(dir.path());
-    let again = run(path.accept(vec![deliver("a", "1"), deliver("a", "3")])).unwrap();
+    let again = run(path.append(vec![deliver("a", "1"), deliver("a", "3")])).unwrap();
     assert_eq!(again[0], Accepted { sequence: first[0].sequence, duplicate: true });
     assert!(again[1].sequence > first[1].sequence);
     assert_eq!(path.counters().depth_of(&TenantName::parse("acme").unwrap()).rows, 3);
@@ -69,7 +70,7 @@ fn a_conversation_is_owed_its_oldest_event_until_that_is_settled() {
     let dir = tempfile::tempdir().unwrap();
     let path = open(dir.path());
     let queue = path.queue().unwrap();
-    let numbers = run(path.accept(vec![deliver("a", "1"), deliver("b", "2"), deliver("a", "3")])).unwrap();
+    let numbers = run(path.append(vec![deliver("a", "1"), deliver("b", "2"), deliver("a", "3")])).unwrap();
     assert_eq!(run(queue.woken()).len(), 2);
     let oldest = next(&queue, "a").unwrap();
     assert_eq!(oldest.envelope.sequence, numbers[0].sequence);
@@ -89,28 +90,28 @@ fn a_conversation_is_owed_its_oldest_event_until_that_is_settled() {
 #[test]
 fn a_full_store_accepts_nothing_of_a_batch_and_recovers() {
     let dir = tempfile::tempdir().unwrap();
-    let path = EventPath::open(Settings { max_bytes: MIB, ..Settings::new(dir.path()) }).unwrap();
+    let path = Shard::open(Settings { max_bytes: MIB, ..Settings::new(dir.path()) }).unwrap();
     let big = |id: &str| vec![deliver("a", id), Entry::Deliver(event("acme", "a", &format!("{id}-big"), 1_500_000))];
-    let refused = run(path.accept(big("1")));
+    let refused = run(path.append(big("1")));
     assert!(matches!(refused, Err(AcceptError::NotDurable { cause: Some(_) })), "{refused:?}");
     assert_eq!(list(dir.path(), &Filter::default(), 0, 10).unwrap(), []);
     assert!(path.healthy());
     // The id was not remembered either: the retry is accepted.
-    assert!(!run(path.accept(vec![deliver("a", "1")])).unwrap()[0].duplicate);
+    assert!(!run(path.append(vec![deliver("a", "1")])).unwrap()[0].duplicate);
     path.shutdown();
 }
 
 #[test]
 fn accepting_leaves_half_of_the_store_free_and_settling_uses_it() {
     let dir = tempfile::tempdir().unwrap();
-    let path = EventPath::open(Settings { max_bytes: 2 * MIB, ..Settings::new(dir.path()) }).unwrap();
+    let path = Shard::open(Settings { max_bytes: 2 * MIB, ..Settings::new(dir.path()) }).unwrap();
     let refused =
-        (0..100).find_map(|n| run(path.accept(vec![Entry::Deliver(event("acme", "a", &n.to_string(), 50_000))])).err());
+        (0..100).find_map(|n| run(path.append(vec![Entry::Deliver(event("acme", "a", &n.to_string(), 50_000))])).err());
     assert!(matches!(refused, Some(AcceptError::Reserve)), "{refused:?}");
-    assert!(run(path.accept(vec![deliver("a", "0")])).unwrap()[0].duplicate);
+    assert!(run(path.append(vec![deliver("a", "0")])).unwrap()[0].duplicate);
     let dropped = run(path.change(Change::Drop(Filter::default()))).unwrap();
     assert!(dropped > 1);
-    assert!(run(path.accept(vec![deliver("a", "new")])).is_ok());
+    assert!(run(path.append(vec![deliver("a", "new")])).is_ok());
     path.shutdown();
 }
 
@@ -119,11 +120,11 @@ fn a_full_tenant_alone_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = open(dir.path());
     let small = |tenant, id| Entry::Deliver(NewEvent { pending_bytes: 1000, ..event(tenant, "a", id, 400) });
-    assert!(run(path.accept(vec![small("acme", "1")])).is_ok());
-    let full = run(path.accept(vec![small("acme", "2")]));
+    assert!(run(path.append(vec![small("acme", "1")])).is_ok());
+    let full = run(path.append(vec![small("acme", "2")]));
     assert!(matches!(full, Err(AcceptError::PendingFull { ref tenant }) if tenant.as_str() == "acme"), "{full:?}");
-    assert!(run(path.accept(vec![small("globex", "1")])).is_ok());
-    assert!(run(path.accept(vec![small("acme", "1")])).unwrap()[0].duplicate);
+    assert!(run(path.append(vec![small("globex", "1")])).is_ok());
+    assert!(run(path.append(vec![small("acme", "1")])).unwrap()[0].duplicate);
     path.shutdown();
 }
 
@@ -133,8 +134,8 @@ fn a_refused_entry_is_a_dead_letter_that_can_be_replayed() {
     let path = open(dir.path());
     let retention = Duration::from_secs(60);
     let dead = || Entry::Dead { new: event("acme", "a", "1", 10), reason: "unclaimed".into(), retention };
-    run(path.accept(vec![dead()])).unwrap();
-    assert!(run(path.accept(vec![dead()])).unwrap()[0].duplicate);
+    run(path.append(vec![dead()])).unwrap();
+    assert!(run(path.append(vec![dead()])).unwrap()[0].duplicate);
     let found = list(dir.path(), &Filter { state: Some(State::Dead), ..Filter::default() }, 0, 10).unwrap();
     assert_eq!(found[0].reason.as_deref(), Some("unclaimed"));
     let queue = path.queue().unwrap();
@@ -149,7 +150,7 @@ fn a_refused_entry_is_a_dead_letter_that_can_be_replayed() {
 fn a_damaged_row_is_reported_and_set_aside() {
     let dir = tempfile::tempdir().unwrap();
     let path = open(dir.path());
-    run(path.accept(vec![deliver("a", "1"), deliver("a", "2")])).unwrap();
+    run(path.append(vec![deliver("a", "1"), deliver("a", "2")])).unwrap();
     path.shutdown();
     let conn = Connection::open(dir.path().join("events.sqlite")).unwrap();
     conn.execute("UPDATE events SET data=x'22' WHERE id='1'", []).unwrap();
@@ -169,8 +170,8 @@ fn a_damaged_row_is_reported_and_set_aside() {
 fn two_processes_cannot_share_a_spool_and_a_newer_one_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = open(dir.path());
-    assert!(matches!(EventPath::open(Settings::new(dir.path())), Err(SpoolError::InUse { .. })));
+    assert!(matches!(Shard::open(Settings::new(dir.path())), Err(SpoolError::InUse { .. })));
     path.shutdown();
     Connection::open(dir.path().join("events.sqlite")).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    assert!(matches!(EventPath::open(Settings::new(dir.path())), Err(SpoolError::Newer { found: 99 })));
+    assert!(matches!(Shard::open(Settings::new(dir.path())), Err(SpoolError::Newer { found: 99 })));
 }

@@ -1,4 +1,4 @@
-//! What the pipeline sees: accept, and the answer is durable.
+//! One shard: its store, the thread that writes it, and what may be asked of it from any core.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,10 +9,14 @@ use policy::names::TenantName;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::claim::Key;
-use super::spool::operate::Change;
-use super::spool::{Checkpointer, Command, Read, Settlement, Spool, SpoolError, Wakes, Writer, heads, next_of};
-use super::{Counters, Event};
+use super::checkpoint::Checkpointer;
+use super::command::{Ask, Command, Numbered, Record, Settlement, Verdict};
+use super::operate::Change;
+use super::row::{Read, heads, next_of, spooled};
+use super::writer::{Wakes, Writer};
+use super::{Spool, SpoolError};
+use crate::event::claim::Key;
+use crate::event::{AcceptError, Accepted, Counters, Entry};
 
 /// How the spool is kept.
 #[derive(Clone, Debug)]
@@ -27,6 +31,8 @@ pub struct Settings {
     pub queued_posts: usize,
     /// How long a POST waits to be made durable.
     pub patience: Duration,
+    /// A broker stands before this spool: what it did not take is drained to it, the rest is attempted from here.
+    pub beside_broker: bool,
 }
 
 impl Settings {
@@ -38,78 +44,13 @@ impl Settings {
             max_ids_per_tenant: 2_000_000,
             queued_posts: 4096,
             patience: Duration::from_secs(8),
+            beside_broker: false,
         }
     }
 }
 
-/// An event with what its source and tenant say about accepting it.
-#[derive(Clone, Debug)]
-pub struct NewEvent {
-    /// The event.
-    pub event: Event,
-    /// How long its id is remembered.
-    pub dedupe_window: Duration,
-    /// What its tenant may have in the spool, dead letters included.
-    pub pending_bytes: u64,
-}
-
-/// One entry of a POST.
-#[derive(Clone, Debug)]
-pub enum Entry {
-    /// To be delivered.
-    Deliver(NewEvent),
-    /// Refused or unclaimed: a dead letter from the start.
-    Dead {
-        /// The entry.
-        new: NewEvent,
-        /// Why.
-        reason: Arc<str>,
-        /// How long it is kept.
-        retention: Duration,
-    },
-}
-
-impl Entry {
-    pub(super) fn parts(&self) -> (&NewEvent, Option<(&str, Duration)>) {
-        match self {
-            Self::Deliver(new) => (new, None),
-            Self::Dead { new, reason, retention } => (new, Some((reason, *retention))),
-        }
-    }
-}
-
-/// What became of one entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Accepted {
-    /// Its number.
-    pub sequence: i64,
-    /// It was accepted before, under this number.
-    pub duplicate: bool,
-}
-
-/// Why nothing of a POST was accepted. Each is a 503 with `Retry-After`.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum AcceptError {
-    /// It could not be made durable, or not in time; it may be there nevertheless, and a retry finds out.
-    #[error("the event could not be made durable")]
-    NotDurable {
-        /// What the store said.
-        #[source]
-        cause: Option<Arc<rusqlite::Error>>,
-    },
-    /// Half of the store is full.
-    #[error("the spool has no room for new events")]
-    Reserve,
-    /// This tenant's share is full; others are served.
-    #[error("tenant {tenant} has no room for new events")]
-    PendingFull {
-        /// Whose.
-        tenant: TenantName,
-    },
-}
-
-/// The event path, shared by all cores.
-pub struct EventPath {
+/// A running shard.
+pub struct Shard {
     commands: mpsc::Sender<Command>,
     writer: JoinHandle<()>,
     checkpointer: Checkpointer,
@@ -118,7 +59,7 @@ pub struct EventPath {
     settings: Settings,
 }
 
-impl EventPath {
+impl Shard {
     /// Opens the spool and starts its threads.
     ///
     /// # Errors
@@ -128,7 +69,7 @@ impl EventPath {
         let counters = Arc::new(Counters::default());
         let wakes = Arc::new(Wakes::default());
         let bounds = (settings.max_bytes / 2, settings.max_ids_per_tenant);
-        let writer = Writer::load(spool, counters.clone(), wakes.clone(), bounds)?;
+        let writer = Writer::load(spool, counters.clone(), wakes.clone(), bounds, settings.beside_broker)?;
         let checkpointer = Checkpointer::start(&settings.directory)?;
         let (commands, queued) = mpsc::channel(settings.queued_posts);
         let writer = std::thread::Builder::new()
@@ -138,20 +79,46 @@ impl EventPath {
         Ok(Self { commands, writer, checkpointer, counters, wakes, settings })
     }
 
-    /// Makes all entries of one POST durable, or none, in their order.
+    /// Makes all entries of one POST durable, or none, in their order; numbers them.
     ///
     /// # Errors
     /// [`AcceptError`]; none of the entries counts then.
-    pub async fn accept(&self, entries: Vec<Entry>) -> Result<Vec<Accepted>, AcceptError> {
-        let (reply, answer) = oneshot::channel();
-        let durable = async {
-            self.commands.send(Command::Append { entries, reply }).await.ok()?;
-            answer.await.ok()
-        };
-        match tokio::time::timeout(self.settings.patience, durable).await {
+    pub async fn append(&self, entries: Vec<Entry>) -> Result<Vec<Accepted>, AcceptError> {
+        self.accepted(|reply| Command::Append { entries, reply }).await
+    }
+
+    /// Keeps events that have their numbers, all or none.
+    ///
+    /// # Errors
+    /// [`AcceptError`]; none of them counts then.
+    pub async fn keep(&self, events: Vec<Numbered>) -> Result<Vec<Accepted>, AcceptError> {
+        self.accepted(|reply| Command::Keep { events, reply }).await
+    }
+
+    async fn accepted(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<Vec<Accepted>, AcceptError>>) -> Command,
+    ) -> Result<Vec<Accepted>, AcceptError> {
+        match tokio::time::timeout(self.settings.patience, self.ask(command)).await {
             Ok(Some(result)) => result,
             Ok(None) | Err(_) => Err(AcceptError::NotDurable { cause: None }),
         }
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Whether an event of the broker's may be attempted, as far as this shard knows; none when it cannot say.
+    pub async fn consult(&self, ask: Ask) -> Option<Verdict> {
+        self.ask(|reply| Command::Consult { ask: Box::new(ask), reply }).await?
+    }
+
+    /// Records what became of an event of the broker's; true when that is durable.
+    pub async fn record(&self, record: Record) -> bool {
+        self.ask(|reply| Command::Record { record: Box::new(record), reply }).await.unwrap_or(false)
     }
 
     /// Whether every thread runs; when not, readiness goes.
@@ -166,7 +133,7 @@ impl EventPath {
         &self.counters
     }
 
-    /// The spool's directory, for [`super::spool::operate`].
+    /// The spool's directory, for [`super::operate`].
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.settings.directory
@@ -177,9 +144,7 @@ impl EventPath {
     /// # Errors
     /// [`SpoolError::Failed`], [`SpoolError::Stopped`]
     pub async fn change(&self, change: Change) -> Result<u64, SpoolError> {
-        let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Change { change, reply }).await.map_err(|_| SpoolError::Stopped)?;
-        answer.await.map_err(|_| SpoolError::Stopped)?
+        self.ask(|reply| Command::Change { change, reply }).await.unwrap_or(Err(SpoolError::Stopped))
     }
 
     /// What is owed, for the one that delivers it.
@@ -187,7 +152,7 @@ impl EventPath {
     /// # Errors
     /// [`SpoolError::Store`]
     pub fn queue(&self) -> Result<Queue, SpoolError> {
-        let reader = super::spool::open_reader(&self.settings.directory)?;
+        let reader = super::open_reader(&self.settings.directory)?;
         Ok(Queue { reader, commands: self.commands.clone(), wakes: self.wakes.clone() })
     }
 
@@ -227,6 +192,25 @@ impl Queue {
         }
     }
 
+    /// Waits until something is to be drained to the broker.
+    pub async fn spooled(&self) {
+        self.wakes.spooled.notified().await;
+    }
+
+    /// What waits for the broker, oldest first.
+    ///
+    /// # Errors
+    /// [`SpoolError::Store`]
+    pub fn next_spooled(&self, most: usize) -> Result<Vec<Read>, SpoolError> {
+        Ok(spooled(&self.reader, most)?)
+    }
+
+    /// These rows are in the broker now; true when that is durable.
+    pub async fn drained(&self, rows: Vec<i64>) -> bool {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Drained { rows, reply }).await.is_ok() && answer.await.unwrap_or(false)
+    }
+
     /// The oldest event that a conversation is owed.
     ///
     /// # Errors
@@ -248,4 +232,9 @@ impl Queue {
 }
 
 #[cfg(test)]
+#[path = "shard_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "beside_tests.rs"]
+mod beside_tests;

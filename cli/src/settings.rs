@@ -1,0 +1,258 @@
+//! The settings of an installation: one file, beside the manifests, for what is no resource.
+//!
+//! Broker, Redis, shards: who runs the installation sets them, and tenants never see them.
+
+use std::net::SocketAddr;
+use std::num::{NonZeroU8, NonZeroU16};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use dataplane::event::broker::{Address, BrokerSettings, Credentials};
+use dataplane::event::claim::RedisSettings;
+use dataplane::event::shards::{Identity, Role};
+use dataplane::event::{BrokerPath, ShardPlace};
+use policy::units::{DurationText, SizeText};
+use serde::Deserialize;
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file.
+    #[error("could not read {}", .0.display())]
+    Read(PathBuf, #[source] std::io::Error),
+    /// What is written in it.
+    #[error("{file}: {1}", file = .0.display())]
+    Invalid(PathBuf, String),
+    /// A role that needs a broker has none.
+    #[error(
+        "the role {0} needs a broker: name a file with --settings that has a `broker` block, or use the role all, where the event store itself is the queue"
+    )]
+    NoBroker(&'static str),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct File {
+    broker: Option<Broker>,
+    redis: Option<Redis>,
+    #[serde(default)]
+    spool: Spool,
+    #[serde(default)]
+    deliver: Deliver,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Broker {
+    addresses: Vec<String>,
+    user: String,
+    password_file: PathBuf,
+    ca_file: Option<PathBuf>,
+    vhost: Option<String>,
+    prefix: Option<String>,
+    partitions: Option<NonZeroU16>,
+    prefetch: Option<NonZeroU16>,
+    confirm_timeout: Option<String>,
+    queue_max_bytes: Option<String>,
+    replicas: Option<NonZeroU8>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+enum Switch {
+    Enabled,
+    #[default]
+    Disabled,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Redis {
+    addresses: Vec<String>,
+    #[serde(default)]
+    cluster: Switch,
+    user: Option<String>,
+    password_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
+    key_prefix: Option<String>,
+    max_ids_per_tenant: Option<u64>,
+    timeout: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Spool {
+    name: Option<String>,
+    listen: Option<SocketAddr>,
+    #[serde(default)]
+    shards: Vec<Shard>,
+    tls: Option<Tls>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Shard {
+    name: String,
+    address: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Tls {
+    ca_file: PathBuf,
+    certificate_file: PathBuf,
+    key_file: PathBuf,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Deliver {
+    name: Option<String>,
+    #[serde(default)]
+    delivers: Vec<String>,
+}
+
+/// The name of a shard or a deliver when there is only one.
+const ONLY_SHARD: &str = "spool-0";
+const ONLY_DELIVER: &str = "deliver-0";
+
+/// Reads the settings for a process with a role; none means that the event store itself is the queue.
+///
+/// # Errors
+/// [`SettingsError`]
+pub fn read(path: Option<&Path>, role: Role) -> Result<Option<BrokerPath>, SettingsError> {
+    let no_broker = || if role == Role::All { Ok(None) } else { Err(SettingsError::NoBroker(role.word())) };
+    let Some(path) = path else { return no_broker() };
+    let invalid = |problem: String| SettingsError::Invalid(path.to_owned(), problem);
+    let text = std::fs::read_to_string(path).map_err(|cause| SettingsError::Read(path.to_owned(), cause))?;
+    let file: File = serde_yaml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
+    let File { broker, redis, spool, deliver } = file;
+    let Some(broker) = broker else {
+        if redis.is_some() {
+            return Err(invalid("redis: without a `broker` block nobody asks it; add one, or leave it out".to_owned()));
+        }
+        return no_broker();
+    };
+    let broker = broker_settings(broker).map_err(invalid)?;
+    let redis = redis.map(redis_settings).transpose().map_err(invalid)?;
+    let Spool { name, listen, shards, tls } = spool;
+    if listen.is_some() && tls.is_none() {
+        return Err(invalid(
+            "spool.tls: a shard that listens needs a certificate; name caFile, certificateFile, keyFile".to_owned(),
+        ));
+    }
+    let shard: Arc<str> = name.as_deref().unwrap_or(ONLY_SHARD).into();
+    let place = |shard: Shard| ShardPlace { name: shard.name.into(), address: shard.address };
+    let mut shards: Vec<_> = shards.into_iter().map(place).collect();
+    if shards.is_empty() {
+        if !role.keeps() {
+            let problem = "spool.shards: this role holds no shard, so name at least one with its address";
+            return Err(invalid(problem.to_owned()));
+        }
+        shards.push(ShardPlace { name: shard.clone(), address: None });
+    }
+    places_are_sound(&shards, listen, role).map_err(invalid)?;
+    let identity =
+        tls.map(|Tls { ca_file, certificate_file, key_file }| Identity { ca_file, certificate_file, key_file });
+    let Deliver { name, delivers } = deliver;
+    let deliver: Arc<str> = name.as_deref().unwrap_or(ONLY_DELIVER).into();
+    let mut delivers: Vec<Arc<str>> = delivers.into_iter().map(Arc::from).collect();
+    if delivers.is_empty() {
+        delivers.push(deliver.clone());
+    }
+    if !delivers.contains(&deliver) {
+        return Err(invalid(format!("deliver.delivers: must name this one too, {deliver}")));
+    }
+    Ok(Some(BrokerPath { role, broker, redis, shards, shard, listen, identity, deliver, delivers }))
+}
+
+fn places_are_sound(shards: &[ShardPlace], listen: Option<SocketAddr>, role: Role) -> Result<(), String> {
+    if role == Role::Spool && listen.is_none() {
+        return Err("spool.listen: a shard of its own must be reached; say where it listens".to_owned());
+    }
+    for (at, one) in shards.iter().enumerate() {
+        if shards.iter().skip(at + 1).any(|other| other.name == one.name) {
+            return Err(format!("spool.shards: two are named {}; each has a name of its own, for ever", one.name));
+        }
+        if one.address.as_ref().is_some_and(|address| !address.starts_with("https://")) {
+            return Err(format!("spool.shards: write the address of {} as https://HOST:PORT", one.name));
+        }
+    }
+    Ok(())
+}
+
+fn duration(field: &str, text: Option<&String>) -> Result<Option<std::time::Duration>, String> {
+    let parsed = text.map(|text| DurationText::parse(text).map(|parsed| parsed.duration())).transpose();
+    parsed.map_err(|error| format!("{field}: {error}"))
+}
+
+fn broker_settings(from: Broker) -> Result<BrokerSettings, String> {
+    let address = |text: &String| text.parse::<Address>().map_err(|error| format!("broker.addresses: {error}"));
+    let addresses = from.addresses.iter().map(address).collect::<Result<_, _>>()?;
+    let credentials = Credentials { user: from.user, password_file: from.password_file };
+    let mut settings = BrokerSettings::new(addresses, credentials);
+    settings.ca_file = from.ca_file;
+    settings.vhost = from.vhost.unwrap_or(settings.vhost);
+    settings.prefix = from.prefix.unwrap_or(settings.prefix);
+    settings.partitions = from.partitions.unwrap_or(settings.partitions);
+    settings.prefetch = from.prefetch.unwrap_or(settings.prefetch);
+    settings.replicas = from.replicas;
+    let confirm = duration("broker.confirmTimeout", from.confirm_timeout.as_ref())?;
+    settings.confirm_timeout = confirm.unwrap_or(settings.confirm_timeout);
+    if let Some(text) = from.queue_max_bytes {
+        let size = SizeText::parse(&text).map_err(|error| format!("broker.queueMaxBytes: {error}"))?;
+        settings.queue_max_bytes = size.bytes();
+    }
+    Ok(settings)
+}
+
+fn redis_settings(from: Redis) -> Result<RedisSettings, String> {
+    let mut settings = RedisSettings::new(from.addresses);
+    settings.cluster = from.cluster == Switch::Enabled;
+    settings.user = from.user;
+    settings.password_file = from.password_file;
+    settings.ca_file = from.ca_file;
+    settings.key_prefix = from.key_prefix.unwrap_or(settings.key_prefix);
+    settings.max_ids_per_tenant = from.max_ids_per_tenant.unwrap_or(settings.max_ids_per_tenant);
+    let timeout = duration("redis.timeout", from.timeout.as_ref())?;
+    settings.timeout = timeout.unwrap_or(settings.timeout);
+    Ok(settings)
+}
+
+#[cfg(test)]
+mod tests {
+
+    use super::*;
+
+    fn written(text: &str, role: Role) -> Result<Option<BrokerPath>, SettingsError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("settings.yaml");
+        std::fs::write(&path, text).unwrap();
+        read(Some(&path), role)
+    }
+
+    const BROKER: &str =
+        "broker: {addresses: [amqp://rabbit:5672], user: postern, passwordFile: password, partitions: 16}\n";
+
+    #[test]
+    fn one_process_with_a_broker_needs_no_more_than_where_it_is() {
+        let path = written(BROKER, Role::All).unwrap().unwrap();
+        assert_eq!((path.broker.partitions.get(), path.shards.len(), path.redis.is_none()), (16, 1, true));
+        assert!(written("", Role::All).is_err() || written("spool: {}", Role::All).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_cannot_work_is_said_with_its_field() {
+        let said = |text: &str, role| written(text, role).unwrap_err().to_string();
+        assert!(said(BROKER, Role::Gateway).contains("spool.shards"));
+        assert!(said("spool: {}", Role::Deliver).contains("needs a broker"));
+        assert!(said("redis: {addresses: [redis://redis]}", Role::All).contains("broker"));
+        assert!(said(&BROKER.replace("amqp:", "http:"), Role::All).contains("broker.addresses"));
+        assert!(said(&format!("{BROKER}spool: {{listen: 127.0.0.1:1}}"), Role::All).contains("spool.tls"));
+        assert!(said(&format!("{BROKER}deliver: {{delivers: [other]}}"), Role::All).contains("deliver.delivers"));
+        assert!(
+            said(&format!("{BROKER}redis: {{addresses: [redis://r], timeout: soon}}"), Role::All)
+                .contains("redis.timeout")
+        );
+        assert!(said("brokers: {}", Role::All).contains("brokers"));
+    }
+}

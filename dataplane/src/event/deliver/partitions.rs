@@ -1,0 +1,421 @@
+//! Events from the broker go out: in order per conversation, one in flight each.
+//!
+//! An event stays unacknowledged for one attempt. What cannot go now is parked with a shard, durably, and
+//! then acknowledged; from there the shard attempts it. A lost connection to the broker cancels the attempts
+//! on its events: somebody else has them now.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use policy::names::TenantName;
+use policy::upstream::AddressGuard;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::attempt::{self, NotNow, Tried};
+use super::memory::Memory;
+use super::ready::Ready;
+use super::turn::{Turn, turn};
+use super::{Destination, Destinations, MAX_IN_FLIGHT, MAX_PER_TENANT, NO_DESTINATION_PAUSE, TIDY, now_ms};
+use crate::event::broker::{Delivered, Tenure};
+use crate::event::claim::{Claims, Conversation, conversation_key, event_key};
+use crate::event::counters::add;
+use crate::event::shards::Shards;
+use crate::event::spool::{LastAttempt, Mark, Pending, Record, Settlement};
+use crate::event::{Counters, Envelope, Key};
+use crate::health::Health;
+use crate::upstream::UpstreamCore;
+
+/// The header fields of a drained copy.
+pub(super) const SHARD_HEADER: &str = "x-postern-shard";
+pub(super) const ROW_HEADER: &str = "x-postern-row";
+/// How soon an event is looked at again when no shard answers.
+const HOLD: Duration = Duration::from_secs(1);
+/// For how long a missing predecessor is waited for when no source says.
+const WAIT_FOR_GAP: Duration = Duration::from_secs(5);
+/// Events of one tenant that are held unacknowledged; more are parked rather than attempted.
+const MAX_HELD_PER_TENANT: usize = 96;
+
+/// What delivering from the broker needs.
+pub struct PartitionSettings {
+    /// What is configured now.
+    pub destinations: Arc<dyn Destinations>,
+    /// Where what cannot go now is parked.
+    pub shards: Shards,
+    /// Records of conversations; none without Redis.
+    pub claims: Option<Claims>,
+    /// Which addresses tenants may name.
+    pub guard: AddressGuard,
+    /// What is counted.
+    pub counters: Arc<Counters>,
+    /// Told when it ends by itself.
+    pub health: Arc<Health>,
+}
+
+/// An event that the broker waits for.
+pub(super) struct Held {
+    pub(super) delivered: Delivered,
+    pub(super) envelope: Envelope,
+    pub(super) conversation: Key,
+    pub(super) partition: u16,
+    pub(super) mark: Option<Mark>,
+}
+
+/// What the attempts share.
+pub(super) struct Shared {
+    destinations: Arc<dyn Destinations>,
+    pub(super) shards: Shards,
+    pub(super) claims: Option<Claims>,
+    core: UpstreamCore,
+    counters: Arc<Counters>,
+    pub(super) memory: RefCell<Memory>,
+    lines: RefCell<HashMap<Key, VecDeque<Held>>>,
+    held: RefCell<HashMap<TenantName, usize>>,
+    /// Since when each partition is ours without a break.
+    tenures: RefCell<HashMap<u16, Tenure>>,
+}
+
+/// The thread that delivers what the broker holds.
+#[derive(Debug)]
+pub struct PartitionDeliver {
+    stop: watch::Sender<bool>,
+    thread: JoinHandle<()>,
+}
+
+impl PartitionDeliver {
+    /// Starts it on what a consumer hands over; what goes on beside it ends with it.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn start(
+        settings: PartitionSettings,
+        deliveries: mpsc::Receiver<Delivered>,
+        beside: impl Future<Output = ()> + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (stop, stopped) = watch::channel(false);
+        let health = settings.health.clone();
+        let run = move || {
+            let over = stopped.clone();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
+            match runtime {
+                Ok(runtime) => runtime.block_on(async {
+                    let beside = tokio::task::spawn_local(beside);
+                    deliver(settings, deliveries, stopped).await;
+                    beside.abort();
+                }),
+                Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "deliver could not start"),
+            }
+            if !*over.borrow() {
+                health.ended("deliver from the broker");
+            }
+        };
+        let thread = std::thread::Builder::new().name("deliver-broker".to_owned()).spawn(run)?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Starts no more attempts and finishes those in flight. Blocks, for one attempt's timeout at most.
+    pub fn stop(self) {
+        let _ = self.stop.send(true);
+        let _ = self.thread.join();
+    }
+}
+
+/// What becomes of a conversation after one step.
+enum After {
+    Next,
+    Later(Duration),
+}
+
+async fn deliver(
+    settings: PartitionSettings,
+    mut deliveries: mpsc::Receiver<Delivered>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let PartitionSettings { destinations, shards, claims, guard, counters, health: _ } = settings;
+    let core = UpstreamCore::new(guard, now_ms().unsigned_abs());
+    let memory = RefCell::new(Memory::new());
+    let (lines, held, tenures) = (RefCell::default(), RefCell::default(), RefCell::default());
+    let shared = Rc::new(Shared { destinations, shards, claims, core, counters, memory, lines, held, tenures });
+    let mut ready = Ready::new(MAX_PER_TENANT);
+    let mut running: JoinSet<(Key, TenantName, After)> = JoinSet::new();
+    let mut tidy = tokio::time::interval(TIDY);
+    loop {
+        while running.len() < MAX_IN_FLIGHT
+            && let Some((key, tenant)) = ready.take()
+        {
+            let shared = shared.clone();
+            running.spawn_local(async move {
+                let after = step(&shared, &key).await;
+                (key, tenant, after)
+            });
+        }
+        tokio::select! {
+            delivered = deliveries.recv() => match delivered {
+                Some(delivered) => if let Some((key, tenant)) = shared.hold(delivered).await {
+                    ready.add(key, tenant);
+                },
+                None => break,
+            },
+            Some(ended) = running.join_next() => match ended {
+                Ok((key, tenant, After::Next)) if shared.waits(&key) => ready.again(key, tenant),
+                Ok((key, tenant, After::Next)) => ready.done(&key, &tenant),
+                Ok((key, tenant, After::Later(pause))) => ready.later(key, tenant, tokio::time::Instant::now() + pause),
+                // A panic in an attempt is a defect; what it held is unacknowledged still.
+                Err(_) => return,
+            },
+            () = ready.due() => {}
+            _ = tidy.tick() => shared.core.sweep(tokio::time::Instant::now()),
+            _ = stopped.wait_for(|stop| *stop) => break,
+        }
+    }
+    while running.join_next().await.is_some() {}
+}
+
+impl Shared {
+    /// Takes an event into the line of its conversation.
+    async fn hold(&self, delivered: Delivered) -> Option<(Key, TenantName)> {
+        let envelope = match Envelope::from_json(&delivered.body) {
+            Ok(mut envelope) => {
+                envelope.redelivered |= delivered.redelivered;
+                envelope
+            }
+            Err(error) => {
+                // Not ours, or damaged: it goes to the queue for what nobody can deliver, and is said.
+                tracing::error!(error = &error as &dyn std::error::Error, "a message is no event");
+                add(&self.counters.damaged, 1);
+                delivered.reject();
+                return None;
+            }
+        };
+        let event = &envelope.event;
+        let (tenant, partition) = (event.tenant.clone(), delivered.partition);
+        let conversation = conversation_key(&event.tenant, &event.source, &event.conversation);
+        let mark = mark(&delivered);
+        let before = self.tenures.borrow_mut().insert(partition, delivered.tenure());
+        if before.is_some_and(|before| before.is_over()) {
+            self.memory.borrow_mut().doubt_all();
+        }
+        *self.held.borrow_mut().entry(tenant.clone()).or_default() += 1;
+        let held = Held { delivered, envelope, conversation, partition, mark };
+        self.lines.borrow_mut().entry(conversation).or_default().push_back(held);
+        Some((conversation, tenant))
+    }
+
+    fn waits(&self, key: &Key) -> bool {
+        self.lines.borrow().contains_key(key)
+    }
+
+    fn take(&self, key: &Key) -> Option<Held> {
+        let mut lines = self.lines.borrow_mut();
+        let line = lines.get_mut(key)?;
+        let held = line.pop_front();
+        if line.is_empty() {
+            lines.remove(key);
+        }
+        held
+    }
+
+    fn put_back(&self, held: Held) {
+        self.lines.borrow_mut().entry(held.conversation).or_default().push_front(held);
+    }
+
+    /// The broker may forget it.
+    fn release(&self, held: Held) {
+        self.forget(&held);
+        held.delivered.ack();
+    }
+
+    fn forget(&self, held: &Held) {
+        let mut counts = self.held.borrow_mut();
+        let tenant = &held.envelope.event.tenant;
+        if let Some(count) = counts.get_mut(tenant) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                counts.remove(tenant);
+            }
+        }
+    }
+
+    fn over_share(&self, tenant: &TenantName) -> bool {
+        self.held.borrow().get(tenant).is_some_and(|held| *held > MAX_HELD_PER_TENANT)
+    }
+
+    /// Tells the shard that a drained copy came from that its event is delivered.
+    pub(super) async fn settle_mark(&self, held: &Held) -> bool {
+        match &held.mark {
+            None => true,
+            Some(_) => self.record(held, settled(held.envelope.clone(), Settlement::Delivered), None).await,
+        }
+    }
+
+    /// Makes a settlement durable: with the shard that a drained copy came from, else with the one that is named,
+    /// else with the first that can.
+    async fn record(&self, held: &Held, record: Record, shard: Option<&str>) -> bool {
+        if matches!(record.settlement, Settlement::Parked { .. }) {
+            self.memory.borrow_mut().set_clear(held.conversation, false);
+        }
+        let own = held.mark.as_ref().and_then(|mark| Some((self.shards.named(&mark.shard)?, mark.row)));
+        if let Some((shard, row)) = own {
+            if !shard.record(Record { row: Some(row), ..record }).await {
+                // It owes the event still, and has it drained again.
+                tracing::warn!(shard = &*shard.name, "a shard does not answer; what came from it comes again");
+            }
+            return true;
+        }
+        if let Some(shard) = shard.and_then(|name| self.shards.named(name)) {
+            return shard.record(record).await;
+        }
+        for shard in self.shards.for_partition(held.partition) {
+            if shard.record(record.clone()).await {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn done(&self, held: &Held) {
+        if held.envelope.degraded {
+            // Its number is nobody's memo: it says nothing of those that are.
+            return;
+        }
+        let tenant = held.envelope.event.tenant.clone();
+        self.memory.borrow_mut().set_done(held.conversation, held.envelope.sequence);
+        if let Some(claims) = &self.claims {
+            claims.delivered(Conversation { tenant, key: held.conversation }, held.envelope.sequence);
+        }
+    }
+}
+
+fn settled(envelope: Envelope, settlement: Settlement) -> Record {
+    Record { envelope, row: None, settlement, unsure: false }
+}
+
+fn mark(delivered: &Delivered) -> Option<Mark> {
+    let shard = delivered.headers.get(SHARD_HEADER)?;
+    let row = delivered.headers.get(ROW_HEADER)?.parse().ok()?;
+    Some(Mark { shard: shard.as_str().into(), row })
+}
+
+/// One look at the oldest event of a conversation that is held here.
+async fn step(shared: &Shared, key: &Key) -> After {
+    let Some(held) = shared.take(key) else { return After::Next };
+    let lost = held.delivered.cancelled();
+    tokio::pin!(lost);
+    let work = async { work(shared, &held).await };
+    let next = tokio::select! {
+        biased;
+        () = &mut lost => None,
+        next = work => Some(next),
+    };
+    match next {
+        Some(Next::Release) => shared.release(held),
+        Some(Next::Hold) => {
+            shared.put_back(held);
+            return After::Later(HOLD);
+        }
+        // Another deliver has it, or will.
+        None => shared.forget(&held),
+    }
+    After::Next
+}
+
+/// What is done with an event after its step.
+enum Next {
+    Release,
+    Hold,
+}
+
+async fn work(shared: &Shared, held: &Held) -> Next {
+    let event = &held.envelope.event;
+    let sequence = held.envelope.sequence;
+    if shared.memory.borrow().was_delivered(&event_key(event, false), sequence) {
+        add(&shared.counters.repeats, 1);
+        shared.done(held);
+        return if shared.settle_mark(held).await { Next::Release } else { Next::Hold };
+    }
+    let destination = shared.destinations.get(&event.tenant, &event.source);
+    let wait_for_gap = destination.as_ref().map_or(WAIT_FOR_GAP, |destination| destination.wait_for_gap);
+    match turn(shared, held, wait_for_gap).await {
+        Turn::Elsewhere => Next::Release,
+        Turn::Hold => Next::Hold,
+        Turn::AwaitGap { wait } => {
+            let parking = Parking::new("the event before it is not here yet", wait);
+            park(shared, held, Parking { gap: true, ..parking }).await
+        }
+        Turn::Behind { shard, unsure } => {
+            let parking = Parking::new("something older of its conversation waits", Duration::ZERO);
+            park(shared, held, Parking { unsure, shard: Some(shard), ..parking }).await
+        }
+        Turn::Go { .. } if shared.over_share(&event.tenant) => {
+            park(shared, held, Parking::new("its tenant has its share of what is held", Duration::ZERO)).await
+        }
+        Turn::Go { gap } => match destination {
+            Some(destination) => attempt(shared, held, &destination, gap).await,
+            None => {
+                let parking = Parking::new("its source has no destination now", NO_DESTINATION_PAUSE);
+                park(shared, held, Parking { gap, ..parking }).await
+            }
+        },
+    }
+}
+
+/// Why and for how long an event is parked that was not attempted.
+struct Parking {
+    why: &'static str,
+    pause: Duration,
+    gap: bool,
+    unsure: bool,
+    /// Where; with whom the partition prefers when it does not matter.
+    shard: Option<Arc<str>>,
+}
+
+impl Parking {
+    fn new(why: &'static str, pause: Duration) -> Self {
+        Self { why, pause, gap: false, unsure: false, shard: None }
+    }
+}
+
+async fn park(shared: &Shared, held: &Held, parking: Parking) -> Next {
+    let Parking { why, pause, gap, unsure, shard } = parking;
+    let last = LastAttempt { attempts: 0, status: None, answer: format!("not attempted: {why}") };
+    let due_ms = now_ms().saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX));
+    let settlement = Settlement::Parked { last, due_ms };
+    let envelope = Envelope { gap, ..held.envelope.clone() };
+    let record = Record { envelope, row: None, settlement, unsure };
+    if shared.record(held, record, shard.as_deref()).await { Next::Release } else { Next::Hold }
+}
+
+async fn attempt(shared: &Shared, held: &Held, destination: &Destination, gap: bool) -> Next {
+    let sequence = held.envelope.sequence;
+    let late = shared.memory.borrow().done(&held.conversation).is_some_and(|done| done > sequence);
+    add(&shared.counters.gaps, u64::from(gap));
+    add(&shared.counters.late, u64::from(late));
+    let envelope = Envelope { gap, late, ..held.envelope.clone() };
+    let pending = Pending { row: 0, attempts: 0, due_ms: 0, in_broker: false, unsure: false, envelope };
+    let tried = match attempt::attempt(&shared.core, &pending, destination).await {
+        Ok(Tried { settlement, pause: _ }) => settlement,
+        Err(NotNow(pause)) => return park(shared, held, Parking::new("its destination rests", pause)).await,
+    };
+    let delivered = matches!(tried, Settlement::Delivered);
+    let dead = matches!(tried, Settlement::Dead { .. });
+    if delivered {
+        // From here on a repeat is known, whatever the shard says.
+        shared.memory.borrow_mut().set_delivered(event_key(&held.envelope.event, false), sequence);
+    }
+    let durable = if delivered {
+        shared.settle_mark(held).await
+    } else {
+        shared.record(held, settled(pending.envelope, tried), None).await
+    };
+    if delivered || (dead && durable) {
+        shared.done(held);
+    }
+    if delivered && held.mark.is_none() {
+        add(&shared.counters.delivered, 1);
+    }
+    if durable { Next::Release } else { Next::Hold }
+}

@@ -1,0 +1,310 @@
+//! Puts the event path of a process together, by its role.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::time::Duration;
+
+use policy::upstream::AddressGuard;
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, watch};
+
+use super::broker::{BrokerError, BrokerSettings, Consumer, Publisher, State};
+use super::claim::{Claims, ClaimsError, ClaimsState, RedisSettings};
+use super::deliver::{Beside, Deliver, Destinations, PartitionDeliver, PartitionSettings};
+use super::shards::{Identity, NamedShard, Reach, Remote, RemoteError, Role, ServeError, Server, Shards, weight};
+use super::spool::{self, Shard, SpoolError};
+use super::{Brokered, Counters, EventPath};
+use crate::health::Health;
+
+/// How long a deliver leaves the partitions that others prefer to them, before it stands by for those too.
+const STAND_BY_AFTER: Duration = Duration::from_secs(10);
+
+/// A shard of the installation.
+#[derive(Clone, Debug)]
+pub struct ShardPlace {
+    /// Its name, the same for ever: it stands in drained copies.
+    pub name: Arc<str>,
+    /// `https://HOST:PORT`; none for the one in this process.
+    pub address: Option<String>,
+}
+
+/// What an event path with a broker needs.
+#[derive(Clone, Debug)]
+pub struct BrokerPath {
+    /// What this process does.
+    pub role: Role,
+    /// The broker.
+    pub broker: BrokerSettings,
+    /// Claims and numbers; without, every event is degraded.
+    pub redis: Option<RedisSettings>,
+    /// Every shard; the order does not matter.
+    pub shards: Vec<ShardPlace>,
+    /// The shard that this process holds, when its role holds one.
+    pub shard: Arc<str>,
+    /// Where that shard answers other processes; nowhere when absent.
+    pub listen: Option<SocketAddr>,
+    /// The certificate that is shown to shards, and by one.
+    pub identity: Option<Identity>,
+    /// This deliver's name, and those of all delivers: each prefers its share of the partitions.
+    pub deliver: Arc<str>,
+    /// See `deliver`.
+    pub delivers: Vec<Arc<str>>,
+}
+
+/// Why an event path could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum EventsError {
+    /// The spool.
+    #[error("the event store")]
+    Spool(#[from] SpoolError),
+    /// The broker's settings.
+    #[error("the broker")]
+    Broker(#[from] BrokerError),
+    /// Redis' settings.
+    #[error("Redis")]
+    Redis(#[from] ClaimsError),
+    /// Another shard's address or certificate.
+    #[error("the shards")]
+    Remote(#[from] RemoteError),
+    /// This shard's own port.
+    #[error("the shard's port")]
+    Serve(#[from] ServeError),
+    /// A shard in another process needs a certificate to be asked with.
+    #[error("shard {0} is in another process, so spool.tls must name a certificate to ask it with")]
+    NoIdentity(Arc<str>),
+    /// The role holds a shard, and its name is none of the installation's.
+    #[error("this process holds shard {0}, which spool.shards does not name")]
+    UnknownShard(Arc<str>),
+    /// A thread could not be had.
+    #[error("a thread of the event path")]
+    Thread(#[source] std::io::Error),
+}
+
+/// What an event path is started with.
+pub struct EventsSettings {
+    /// Where events are kept, when this process keeps any.
+    pub spool: spool::Settings,
+    /// The broker and what belongs to it; without, the spool itself is the queue.
+    pub broker: Option<BrokerPath>,
+    /// What is configured now.
+    pub destinations: Arc<dyn Destinations>,
+    /// Which addresses tenants may name.
+    pub guard: AddressGuard,
+    /// Told when something ends by itself.
+    pub health: Arc<Health>,
+}
+
+/// Everything of a process that has to do with events.
+pub struct Events {
+    /// What the pipeline accepts with.
+    pub path: Arc<EventPath>,
+    /// What is counted.
+    pub counters: Arc<Counters>,
+    /// The shard, when this process holds one.
+    pub shard: Option<Arc<Shard>>,
+    /// Claims and numbers.
+    pub claims: Option<Claims>,
+    /// To the broker.
+    pub publisher: Option<Arc<Publisher>>,
+    consumer: Option<(Consumer, watch::Sender<BTreeSet<u16>>)>,
+    partitions: Option<PartitionDeliver>,
+    deliver: Option<Deliver>,
+    server: Option<Server>,
+    remote: Option<Runtime>,
+}
+
+impl Events {
+    /// Starts what the role asks for.
+    ///
+    /// # Errors
+    /// [`EventsError`]
+    pub fn start(settings: EventsSettings) -> Result<Self, EventsError> {
+        match settings.broker.clone() {
+            None => Self::on_spool(settings),
+            Some(broker) => Self::on_broker(settings, broker),
+        }
+    }
+
+    fn on_spool(settings: EventsSettings) -> Result<Self, EventsError> {
+        let EventsSettings { spool, broker: _, destinations, guard, health } = settings;
+        let shard = Arc::new(Shard::open(spool)?);
+        let deliver = Deliver::start(shard.queue()?, destinations, guard, None, health);
+        Ok(Self {
+            path: Arc::new(EventPath::Spool(shard.clone())),
+            counters: shard.counters().clone(),
+            shard: Some(shard),
+            claims: None,
+            publisher: None,
+            consumer: None,
+            partitions: None,
+            deliver: Some(deliver.map_err(EventsError::Thread)?),
+            server: None,
+            remote: None,
+        })
+    }
+
+    fn on_broker(settings: EventsSettings, from: BrokerPath) -> Result<Self, EventsError> {
+        let EventsSettings { spool, broker: _, destinations, guard, health } = settings;
+        let role = from.role;
+        let spool = spool::Settings { beside_broker: true, ..spool };
+        let patience = spool.patience;
+        let shard = role.keeps().then(|| Shard::open(spool)).transpose()?.map(Arc::new);
+        let counters = shard.as_ref().map(|shard| shard.counters().clone()).unwrap_or_default();
+        let (shards, remote) = shards(&from, shard.as_ref())?;
+        let claims = from.redis.clone().map(Claims::start).transpose()?;
+        let publisher = Arc::new(Publisher::start(from.broker.clone())?);
+        let partitions = from.broker.partitions;
+        let deliver = match &shard {
+            None => None,
+            Some(shard) => {
+                let beside = Beside {
+                    name: from.shard.clone(),
+                    shards: shards.clone(),
+                    claims: claims.clone(),
+                    publisher: publisher.clone(),
+                    partitions,
+                    counters: counters.clone(),
+                };
+                let queue = shard.queue()?;
+                let started = Deliver::start(queue, destinations.clone(), guard.clone(), Some(beside), health.clone());
+                Some(started.map_err(EventsError::Thread)?)
+            }
+        };
+        let server = match (&shard, from.listen, &from.identity) {
+            (Some(shard), Some(address), Some(identity)) => {
+                Some(Server::start(address, identity, shard.clone(), health.clone())?)
+            }
+            (_, _, _) => None,
+        };
+        let (consumer, delivering) = if role.delivers() {
+            let settings = PartitionSettings {
+                destinations,
+                shards: shards.clone(),
+                claims: claims.clone(),
+                guard,
+                counters: counters.clone(),
+                health,
+            };
+            let (consumer, partitions) = consume(&from, settings)?;
+            (Some(consumer), Some(partitions))
+        } else {
+            (None, None)
+        };
+        let brokered = Brokered {
+            claims: claims.clone(),
+            publisher: publisher.clone(),
+            shards,
+            partitions,
+            patience,
+            counters: counters.clone(),
+            last_degraded: AtomicI64::new(0),
+        };
+        let path = Arc::new(EventPath::Broker(Box::new(brokered)));
+        let publisher = Some(publisher);
+        Ok(Self { path, counters, shard, claims, publisher, consumer, partitions: delivering, deliver, server, remote })
+    }
+
+    /// What keeps this process from being ready; a broker or Redis that is away is no reason.
+    #[must_use]
+    pub fn missing(&self) -> Vec<String> {
+        let ran = [
+            ("the event store", self.shard.as_ref().is_some_and(|shard| !shard.healthy())),
+            ("the connection to Redis", self.claims.as_ref().is_some_and(|claims| !claims.healthy())),
+            ("publishing to the broker", self.publisher.as_ref().is_some_and(|publisher| !publisher.healthy())),
+            ("consuming from the broker", self.consumer.as_ref().is_some_and(|(consumer, _)| !consumer.healthy())),
+        ];
+        ran.into_iter().filter(|(_, ended)| *ended).map(|(what, _)| format!("{what} has stopped")).collect()
+    }
+
+    /// What the event path depends on, and whether it is connected to it now.
+    #[must_use]
+    pub fn dependencies(&self) -> Vec<(&'static str, bool)> {
+        let publisher = self.publisher.as_ref().map(|it| ("broker_publisher", it.state() == State::Connected));
+        let consumer = self.consumer.as_ref().map(|(it, _)| ("broker_consumer", it.state() == State::Connected));
+        let redis = self.claims.as_ref().map(|it| ("redis", it.state() == ClaimsState::Connected));
+        [publisher, consumer, redis].into_iter().flatten().collect()
+    }
+
+    /// Finishes what is in flight and ends, in the order in which one needs the other. Blocks.
+    pub fn stop(self) {
+        let Self { path, counters: _, shard, claims, publisher, consumer, partitions, deliver, server, remote } = self;
+        // The consumer ends when what is in flight is acknowledged, so the attempts go on until then.
+        if let Some((consumer, assigned)) = consumer {
+            consumer.stop();
+            drop(assigned);
+        }
+        if let Some(partitions) = partitions {
+            partitions.stop();
+        }
+        if let Some(deliver) = deliver {
+            deliver.stop();
+        }
+        if let Some(server) = server {
+            server.stop();
+        }
+        drop(path);
+        drop(publisher);
+        if let Some(claims) = claims {
+            claims.shutdown();
+        }
+        // Connections that were cut may still hold the shard; its file is safe at any instant.
+        if let Some(shard) = shard.and_then(Arc::into_inner) {
+            shard.shutdown();
+        }
+        if let Some(remote) = remote {
+            remote.shutdown_background();
+        }
+    }
+}
+
+/// Every shard as this process reaches it, and the runtime that holds the connections to those far away.
+fn shards(from: &BrokerPath, own: Option<&Arc<Shard>>) -> Result<(Shards, Option<Runtime>), EventsError> {
+    let is_own = |place: &ShardPlace| own.is_some() && place.name == from.shard;
+    if own.is_some() && !from.shards.iter().any(is_own) {
+        return Err(EventsError::UnknownShard(from.shard.clone()));
+    }
+    let runtime = if from.shards.iter().all(is_own) {
+        None
+    } else {
+        let builder = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        Some(builder.map_err(EventsError::Thread)?)
+    };
+    let _inside = runtime.as_ref().map(Runtime::enter);
+    let reach = |place: &ShardPlace| {
+        let reach = match (own, &place.address, &from.identity) {
+            (Some(shard), ..) if is_own(place) => Reach::Here(shard.clone()),
+            (_, Some(address), Some(identity)) => Reach::Far(Remote::new(place.name.clone(), address, identity)?),
+            (_, _, _) => return Err(EventsError::NoIdentity(place.name.clone())),
+        };
+        Ok(NamedShard::new(place.name.clone(), reach))
+    };
+    let all = from.shards.iter().map(reach).collect::<Result<Vec<_>, _>>()?;
+    drop(_inside);
+    Ok((Shards::new(all), runtime))
+}
+
+type Consuming = (Consumer, watch::Sender<BTreeSet<u16>>);
+
+/// Consumes the partitions that prefer this deliver at once, and stands by for the others a little later: the
+/// broker makes one consumer of each active, the first that is there.
+fn consume(from: &BrokerPath, settings: PartitionSettings) -> Result<(Consuming, PartitionDeliver), EventsError> {
+    let all: BTreeSet<u16> = (0..from.broker.partitions.get()).collect();
+    let preferred =
+        all.iter().copied().filter(|partition| preferred(&from.delivers, *partition) == Some(&from.deliver));
+    let (assign, assigned) = watch::channel(preferred.collect());
+    let held = usize::from(from.broker.prefetch.get()) * all.len();
+    let (deliveries, taken) = mpsc::channel(held.max(1));
+    let consumer = Consumer::start(from.broker.clone(), assigned, deliveries)?;
+    let stand_by = assign.clone();
+    let delivering = PartitionDeliver::start(settings, taken, async move {
+        tokio::time::sleep(STAND_BY_AFTER).await;
+        stand_by.send_replace(all);
+    });
+    Ok(((consumer, assign), delivering.map_err(EventsError::Thread)?))
+}
+
+fn preferred(delivers: &[Arc<str>], partition: u16) -> Option<&Arc<str>> {
+    delivers.iter().max_by_key(|name| weight(name, partition))
+}

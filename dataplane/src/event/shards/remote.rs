@@ -1,0 +1,181 @@
+//! A shard behind gRPC. What does not answer in time counts as away; nothing is asked twice by itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use policy::names::TenantName;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tonic::transport::{Channel, Endpoint};
+use wire::spool::spool_client::SpoolClient;
+use wire::spool::{Answer, Request};
+
+use super::{Identity, IdentityError};
+use crate::event::spool::{Ask, Numbered, Record, Verdict};
+use crate::event::{AcceptError, Accepted, Entry};
+
+/// The largest message either way: a POST of the largest provider, several times over.
+pub(super) const MAX_MESSAGE_BYTES: usize = 32 << 20;
+/// Connecting, and one question.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// A shard that did not answer is not asked for so long: nobody else should wait for it too.
+const REST: Duration = Duration::from_millis(500);
+/// A connection that says nothing is asked whether it lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// Why nothing was accepted, as it travels.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Refused {
+    NotDurable,
+    Reserve,
+    PendingFull(TenantName),
+}
+
+impl From<AcceptError> for Refused {
+    fn from(error: AcceptError) -> Self {
+        match error {
+            // What the store said is in the shard's own log.
+            AcceptError::NotDurable { cause: _ } => Self::NotDurable,
+            AcceptError::Reserve => Self::Reserve,
+            AcceptError::PendingFull { tenant } => Self::PendingFull(tenant),
+        }
+    }
+}
+
+impl From<Refused> for AcceptError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::NotDurable => Self::NotDurable { cause: None },
+            Refused::Reserve => Self::Reserve,
+            Refused::PendingFull(tenant) => Self::PendingFull { tenant },
+        }
+    }
+}
+
+/// A shard in another process.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    name: Arc<str>,
+    /// When it last failed to answer; 0: never.
+    failed_ms: Arc<AtomicU64>,
+    client: SpoolClient<Channel>,
+}
+
+/// Why a shard cannot be addressed.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoteError {
+    /// Its address.
+    #[error("shard {name}: write its address as https://HOST:PORT")]
+    Address {
+        /// The shard.
+        name: Arc<str>,
+        /// What is wrong.
+        #[source]
+        cause: tonic::transport::Error,
+    },
+    /// Its scheme: nothing of ours goes in the clear.
+    #[error("shard {0}: write its address as https://HOST:PORT")]
+    Clear(Arc<str>),
+    /// The certificate to show.
+    #[error("the certificate for asking shards")]
+    Identity(#[from] IdentityError),
+}
+
+impl Remote {
+    /// A shard at an address. It is connected to when it is first asked, and again whenever it must be; call it
+    /// inside a runtime that lives as long.
+    ///
+    /// # Errors
+    /// [`RemoteError`]
+    pub fn new(name: Arc<str>, address: &str, identity: &Identity) -> Result<Self, RemoteError> {
+        if !address.starts_with("https://") {
+            return Err(RemoteError::Clear(name));
+        }
+        let wrong = |cause| RemoteError::Address { name: name.clone(), cause };
+        let endpoint = Endpoint::from_shared(address.to_owned()).map_err(wrong)?;
+        let endpoint = endpoint.tls_config(identity.client()?).map_err(wrong)?;
+        let channel = endpoint
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(TIMEOUT)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE)
+            .keep_alive_while_idle(true)
+            .http2_adaptive_window(true)
+            .tcp_nodelay(true)
+            .connect_lazy();
+        let client = SpoolClient::new(channel)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        Ok(Self { name, failed_ms: Arc::default(), client })
+    }
+
+    pub(super) async fn append(&self, entries: Vec<Entry>) -> Result<Vec<Accepted>, AcceptError> {
+        let mut client = self.client.clone();
+        accepted(self.heard(client.append(asked(&entries))).await)
+    }
+
+    pub(super) async fn keep(&self, events: Vec<Numbered>) -> Result<Vec<Accepted>, AcceptError> {
+        let mut client = self.client.clone();
+        accepted(self.heard(client.keep(asked(&events))).await)
+    }
+
+    pub(super) async fn consult(&self, ask: Ask) -> Option<Verdict> {
+        let mut client = self.client.clone();
+        self.heard::<Option<Verdict>>(client.consult(asked(&ask))).await.flatten()
+    }
+
+    pub(super) async fn record(&self, record: Record) -> bool {
+        let mut client = self.client.clone();
+        self.heard(client.record(asked(&record))).await.unwrap_or(false)
+    }
+
+    fn rests(&self) -> bool {
+        let failed = self.failed_ms.load(Ordering::Acquire);
+        failed > 0 && u128::from(since_origin_ms().saturating_sub(failed)) < REST.as_millis()
+    }
+
+    async fn heard<T: DeserializeOwned>(
+        &self,
+        answer: impl Future<Output = Result<tonic::Response<Answer>, tonic::Status>>,
+    ) -> Option<T> {
+        if self.rests() {
+            return None;
+        }
+        // The client's own timeout does not count what waits for a connection.
+        let answer = tokio::time::timeout(TIMEOUT, answer).await;
+        let answer = answer.unwrap_or_else(|_| Err(tonic::Status::deadline_exceeded("no answer in time")));
+        let body = match answer {
+            Ok(answer) => answer.into_inner().body,
+            Err(status) => {
+                self.failed_ms.store(since_origin_ms(), Ordering::Release);
+                tracing::warn!(shard = &*self.name, code = ?status.code(), said = status.message(), "a shard does not answer");
+                return None;
+            }
+        };
+        rmp_serde::from_slice(&body)
+            .inspect_err(|error| {
+                tracing::error!(
+                    shard = &*self.name,
+                    error = error as &dyn std::error::Error,
+                    "a shard speaks another version"
+                );
+            })
+            .ok()
+    }
+}
+
+fn since_origin_ms() -> u64 {
+    let since = crate::upstream::clock::since_origin(tokio::time::Instant::now());
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+}
+
+fn asked<T: Serialize>(what: &T) -> Request {
+    // Our own types always can be written; an empty body would be refused there.
+    Request { body: rmp_serde::to_vec_named(what).unwrap_or_default().into() }
+}
+
+fn accepted(heard: Option<Result<Vec<Accepted>, Refused>>) -> Result<Vec<Accepted>, AcceptError> {
+    heard.unwrap_or(Err(Refused::NotDurable)).map_err(AcceptError::from)
+}

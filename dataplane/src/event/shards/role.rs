@@ -1,0 +1,65 @@
+//! What a process does for events, and what its certificate lets it ask.
+
+/// A role, as it stands in a certificate and on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Accepts events.
+    Gateway,
+    /// Takes events from the broker to their destinations.
+    Deliver,
+    /// Keeps what the broker does not take and what waits.
+    Spool,
+    /// All three in one process.
+    All,
+}
+
+impl Role {
+    /// All of them.
+    pub const EVERY: [Self; 4] = [Self::Gateway, Self::Deliver, Self::Spool, Self::All];
+
+    /// Its word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Deliver => "deliver",
+            Self::Spool => "spool",
+            Self::All => "all",
+        }
+    }
+
+    /// The DNS name in the certificate of a process with this role. It is looked up nowhere.
+    #[must_use]
+    pub fn name(self) -> String {
+        format!("{}.role.postern.internal", self.word())
+    }
+
+    /// Whether it accepts requests.
+    #[must_use]
+    pub const fn accepts(self) -> bool {
+        matches!(self, Self::Gateway | Self::All)
+    }
+
+    /// Whether it takes events from the broker.
+    #[must_use]
+    pub const fn delivers(self) -> bool {
+        matches!(self, Self::Deliver | Self::All)
+    }
+
+    /// Whether it holds a shard.
+    #[must_use]
+    pub const fn keeps(self) -> bool {
+        matches!(self, Self::Spool | Self::All)
+    }
+}
+
+impl std::str::FromStr for Role {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::EVERY
+            .into_iter()
+            .find(|role| role.word() == text)
+            .ok_or_else(|| format!("`{text}` is no role; use gateway, deliver, spool or all"))
+    }
+}

@@ -1,0 +1,159 @@
+//! Shards by preference, and one behind gRPC.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use policy::names::{Kind, ObjectRef, TenantName};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+
+use super::*;
+use crate::event::spool::Settings;
+use crate::event::{Envelope, Event, NewEvent};
+use crate::health::Health;
+
+/// An authority, and certificates of it in a folder.
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    folder: tempfile::TempDir,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        Self { issuer, folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn identity(&self, role: Role) -> Identity {
+        let file = |kind: &str, text: String| {
+            let path = self.folder.path().join(format!("{}-{kind}.pem", role.word()));
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new([role.name()]).unwrap().signed_by(&key, &self.issuer).unwrap();
+        Identity {
+            ca_file: file("ca", self.issuer.pem()),
+            certificate_file: file("certificate", certificate.pem()),
+            key_file: file("key", key.serialize_pem()),
+        }
+    }
+}
+
+fn envelope(sequence: i64) -> Envelope {
+    let event = Event {
+        tenant: TenantName::parse("acme").unwrap(),
+        source: ObjectRef::new(Kind::WebhookSource, "acme", "whatsapp"),
+        id: sequence.to_string().into(),
+        kind: "whatsapp.message.text".into(),
+        conversation: "a".into(),
+        time: "2026-01-01T00:00:00Z".parse().unwrap(),
+        data: "{}".into(),
+        dataraw: None,
+        traceparent: None,
+        unknown: false,
+        sanitised: None,
+    };
+    Envelope { event, sequence, previous: None, redelivered: false, gap: false, late: false, degraded: false }
+}
+
+fn numbered(sequence: i64) -> Numbered {
+    let Envelope { event, sequence, previous, degraded, .. } = envelope(sequence);
+    let new = NewEvent { event, dedupe_window: Duration::from_secs(60), pending_bytes: 1 << 20 };
+    Numbered { new, sequence, previous, degraded }
+}
+
+fn ask(sequence: i64) -> Ask {
+    Ask { envelope: envelope(sequence), row: None }
+}
+
+fn serve(address: SocketAddr, folder: &Path, identity: &Identity) -> (Server, Arc<Shard>) {
+    let shard = Arc::new(Shard::open(Settings { beside_broker: true, ..Settings::new(folder) }).unwrap());
+    (Server::start(address, identity, shard.clone(), Arc::new(Health::default())).unwrap(), shard)
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+fn far(address: SocketAddr, identity: &Identity) -> NamedShard {
+    let address = format!("https://{address}");
+    NamedShard::new("spool-0", Reach::Far(Remote::new("spool-0".into(), &address, identity).unwrap()))
+}
+
+async fn close(shard: Arc<Shard>) {
+    tokio::task::spawn_blocking(|| Arc::into_inner(shard).unwrap().shutdown()).await.unwrap();
+}
+
+const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+#[test]
+fn a_shard_far_away_says_what_one_beside_says_and_comes_back_by_itself() {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let (server, shard) = serve(ANY, folder.path(), &authority.identity(Role::Spool));
+    let address = server.address;
+    let runtime = runtime();
+    runtime.block_on(async {
+        let gateway = far(address, &authority.identity(Role::Gateway));
+        let deliver = far(address, &authority.identity(Role::Deliver));
+        assert_eq!(gateway.keep(vec![numbered(10)]).await.unwrap(), [Accepted { sequence: 10, duplicate: false }]);
+        assert_eq!(deliver.consult(ask(11)).await, Some(Verdict::Owed));
+        let full = Numbered { new: NewEvent { pending_bytes: 1, ..numbered(12).new }, ..numbered(12) };
+        let refused = gateway.keep(vec![full]).await;
+        assert!(matches!(refused, Err(AcceptError::PendingFull { ref tenant }) if tenant.as_str() == "acme"));
+        server.stop();
+        assert_eq!(deliver.consult(ask(11)).await, None);
+        close(shard).await;
+        let (server, shard) = serve(address, folder.path(), &authority.identity(Role::Spool));
+        let settled = loop {
+            if let Some(verdict) = deliver.consult(ask(11)).await {
+                break verdict;
+            }
+        };
+        assert_eq!(settled, Verdict::Owed, "what was kept is on disk");
+        server.stop();
+        close(shard).await;
+    });
+}
+
+#[test]
+fn who_has_not_the_role_or_no_certificate_of_the_authority_learns_nothing() {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let (server, shard) = serve(ANY, folder.path(), &authority.identity(Role::Spool));
+    runtime().block_on(async {
+        let gateway = far(server.address, &authority.identity(Role::Gateway));
+        assert_eq!(gateway.consult(ask(1)).await, None, "a gateway asks nothing of deliveries");
+        let deliver = far(server.address, &authority.identity(Role::Deliver));
+        assert!(deliver.keep(vec![numbered(1)]).await.is_err(), "a deliver keeps nothing that is new");
+        // The right role, and the right authority for the server, but signed by somebody else.
+        let other = Authority::new();
+        let stranger = other.identity(Role::Gateway);
+        let forged = Identity { ca_file: authority.identity(Role::Gateway).ca_file, ..stranger };
+        assert!(far(server.address, &forged).keep(vec![numbered(1)]).await.is_err());
+        // Who is no shard is not believed.
+        let (impostor, kept) = serve(ANY, &folder.path().join("other"), &authority.identity(Role::Gateway));
+        assert!(far(impostor.address, &authority.identity(Role::Gateway)).keep(vec![numbered(1)]).await.is_err());
+        impostor.stop();
+        close(kept).await;
+    });
+    assert!(shard.queue().unwrap().heads().unwrap().is_empty());
+    server.stop();
+}
+
+#[test]
+fn one_more_shard_moves_only_its_share_of_the_partitions() {
+    let shard = |name: &str, folder: &Path| {
+        let shard = Shard::open(Settings::new(folder.join(name))).unwrap();
+        NamedShard::new(name, Reach::Here(Arc::new(shard)))
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let all: Vec<_> = ["spool-0", "spool-1", "spool-2"].iter().map(|name| shard(name, folder.path())).collect();
+    let (two, three) = (Shards::new(all.iter().take(2).cloned().collect()), Shards::new(all));
+    let first = |shards: &Shards, partition| shards.for_partition(partition).first().map(|shard| shard.name.clone());
+    let moved = (0..300).filter(|partition| first(&two, *partition) != first(&three, *partition));
+    let moved: Vec<_> = moved.map(|partition| first(&three, partition)).collect();
+    assert!(moved.iter().all(|now| now.as_deref() == Some("spool-2")));
+    assert!((50..150).contains(&moved.len()), "{}", moved.len());
+}

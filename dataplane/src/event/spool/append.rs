@@ -1,0 +1,165 @@
+//! New events: refused together, or written together.
+
+use jiff::Timestamp;
+use policy::names::TenantName;
+use rusqlite::{OptionalExtension, params};
+
+use super::command::Numbered;
+use super::dedupe;
+use super::row::{self, DEAD, Flags, NewRow, Start, weight};
+use super::writer::{Begun, Effects, Writer};
+use crate::event::claim::{Key, conversation_key, event_key, next_number};
+use crate::event::counters::add;
+use crate::event::{AcceptError, Accepted, Entry, NewEvent};
+
+pub(super) fn add_ms(now_ms: i64, more: std::time::Duration) -> i64 {
+    now_ms.saturating_add(i64::try_from(more.as_millis()).unwrap_or(i64::MAX))
+}
+
+impl Writer {
+    pub(super) fn append(
+        &self,
+        entries: &[Entry],
+        Begun { now, room }: Begun,
+        effects: &mut Effects,
+    ) -> rusqlite::Result<Result<Vec<Accepted>, AcceptError>> {
+        let hour = dedupe::hour(now.as_millisecond());
+        let full = self.full_tenant(entries.iter().map(|entry| entry.parts().0), effects);
+        if full.is_some() || !room {
+            // What is already here may still be said to be here.
+            let mut known = Vec::with_capacity(entries.len());
+            for entry in entries {
+                let (new, refused) = entry.parts();
+                let key = event_key(&new.event, refused.is_some());
+                match dedupe::recall(&self.spool.conn, new.event.tenant.as_str(), &key, hour)? {
+                    Some(sequence) => known.push(Accepted { sequence, duplicate: true }),
+                    None => return Ok(Err(self.no_room(full))),
+                }
+            }
+            return Ok(Ok(known));
+        }
+        let mut accepted = Vec::with_capacity(entries.len());
+        for entry in entries {
+            accepted.push(self.append_one(entry, now, effects)?);
+        }
+        Ok(Ok(accepted))
+    }
+
+    fn full_tenant<'n>(&self, entries: impl Iterator<Item = &'n NewEvent>, effects: &Effects) -> Option<TenantName> {
+        let mut sums: Vec<(&TenantName, u64)> = Vec::new();
+        for NewEvent { event, pending_bytes, .. } in entries {
+            let before = match sums.iter_mut().find(|(tenant, _)| **tenant == event.tenant) {
+                Some((_, sum)) => {
+                    *sum += weight(event);
+                    *sum
+                }
+                None => {
+                    sums.push((&event.tenant, weight(event)));
+                    weight(event)
+                }
+            };
+            let uncommitted = effects.depth.get(&event.tenant).map_or(0, |depth| depth.1);
+            let held = self.counters.depth_of(&event.tenant).bytes.saturating_add_signed(uncommitted);
+            if held.saturating_add(before) > *pending_bytes {
+                return Some(event.tenant.clone());
+            }
+        }
+        None
+    }
+
+    fn append_one(&self, entry: &Entry, now: Timestamp, effects: &mut Effects) -> rusqlite::Result<Accepted> {
+        let conn = &self.spool.conn;
+        let (NewEvent { event, dedupe_window, .. }, refused) = entry.parts();
+        let tenant = event.tenant.as_str();
+        let now_ms = now.as_millisecond();
+        let id = event_key(event, refused.is_some());
+        if let Some(sequence) = dedupe::recall(conn, tenant, &id, dedupe::hour(now_ms))? {
+            effects.counts.push((|counters| &counters.duplicates, 1));
+            return Ok(Accepted { sequence, duplicate: true });
+        }
+        let conversation = conversation_key(&event.tenant, &event.source, &event.conversation);
+        let previous: Option<i64> = conn
+            .prepare_cached("SELECT last FROM conversations WHERE key=?")?
+            .query_row([conversation], |row| row.get(0))
+            .optional()?;
+        let sequence = next_number(previous, self.floor, now.as_microsecond());
+        conn.prepare_cached(
+            "INSERT INTO conversations(key, last) VALUES(?,?) ON CONFLICT DO UPDATE SET last=excluded.last",
+        )?
+        .execute(params![conversation, sequence])?;
+        let until = dedupe::hour(add_ms(now_ms, *dedupe_window));
+        if let Some(old) = dedupe::remember(conn, tenant, &id, until, sequence)? {
+            effects.ids.push((tenant.to_owned(), old, -1));
+        }
+        effects.ids.push((tenant.to_owned(), until, 1));
+        let start = match refused {
+            Some((reason, retention)) => {
+                effects.counts.push((|counters| &counters.refused, 1));
+                Start::Dead { reason, last: None, expires_ms: add_ms(now_ms, retention) }
+            }
+            None => {
+                effects.counts.push((|counters| &counters.accepted, 1));
+                effects.woken.push((conversation, event.tenant.clone()));
+                Start::Waiting
+            }
+        };
+        let flags = Flags::default();
+        row::insert(conn, &NewRow { event, conversation, sequence, previous, accepted_ms: now_ms, flags, start })?;
+        effects.weigh(&event.tenant, 1, i64::try_from(weight(event)).unwrap_or(i64::MAX));
+        Ok(Accepted { sequence, duplicate: false })
+    }
+
+    fn no_room(&self, full: Option<TenantName>) -> AcceptError {
+        match full {
+            Some(tenant) => {
+                add(&self.counters.pending_full, 1);
+                AcceptError::PendingFull { tenant }
+            }
+            None => AcceptError::Reserve,
+        }
+    }
+
+    /// Keeps events that the broker did not take, under the numbers that they have; a repeat of one that is
+    /// owed adds nothing.
+    pub(super) fn keep(
+        &self,
+        events: &[Numbered],
+        Begun { now, room }: Begun,
+        effects: &mut Effects,
+    ) -> rusqlite::Result<Result<Vec<Accepted>, AcceptError>> {
+        let conn = &self.spool.conn;
+        let full = self.full_tenant(events.iter().map(|numbered| &numbered.new), effects);
+        if full.is_some() || !room {
+            return Ok(Err(self.no_room(full)));
+        }
+        let accepted_ms = now.as_millisecond();
+        let mut accepted = Vec::with_capacity(events.len());
+        for Numbered { new: NewEvent { event, .. }, sequence, previous, degraded } in events {
+            let (sequence, previous) = (*sequence, *previous);
+            let conversation = conversation_key(&event.tenant, &event.source, &event.conversation);
+            let duplicate = self.owed_row(&conversation, sequence, &event.id)?.is_some();
+            accepted.push(Accepted { sequence, duplicate });
+            if duplicate {
+                continue;
+            }
+            let flags = Flags::default().with(Flags::DEGRADED, *degraded);
+            let start = if self.beside_broker { Start::Spooled } else { Start::Waiting };
+            row::insert(conn, &NewRow { event, conversation, sequence, previous, accepted_ms, flags, start })?;
+            effects.weigh(&event.tenant, 1, i64::try_from(weight(event)).unwrap_or(i64::MAX));
+            effects.counts.push((|counters| &counters.spooled, 1));
+            effects.spooled = true;
+        }
+        Ok(Ok(accepted))
+    }
+
+    /// The row of an event that is owed here.
+    pub(super) fn owed_row(&self, conversation: &Key, sequence: i64, id: &str) -> rusqlite::Result<Option<i64>> {
+        self.spool
+            .conn
+            .prepare_cached(&format!(
+                "SELECT row FROM events WHERE conversation=? AND sequence=? AND id=? AND state<{DEAD} LIMIT 1"
+            ))?
+            .query_row(params![conversation, sequence, id], |row| row.get(0))
+            .optional()
+    }
+}

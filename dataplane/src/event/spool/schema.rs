@@ -1,0 +1,80 @@
+//! The layout of the store, and the way from each earlier one to it.
+
+use rusqlite::Connection;
+
+/// The layout that this build writes and reads.
+pub(super) const SCHEMA_VERSION: i64 = 2;
+
+const EVENTS: &str = "
+CREATE TABLE events(
+  row INTEGER PRIMARY KEY AUTOINCREMENT,
+  conversation BLOB NOT NULL,
+  sequence INTEGER NOT NULL,
+  previous INTEGER,
+  tenant TEXT NOT NULL,
+  source TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  id TEXT NOT NULL,
+  accepted_ms INTEGER NOT NULL,
+  bytes INTEGER NOT NULL,
+  head BLOB NOT NULL,
+  data BLOB NOT NULL,
+  dataraw BLOB,
+  checksum BLOB NOT NULL,
+  flags INTEGER NOT NULL DEFAULT 0,
+  state INTEGER NOT NULL,
+  attempts INTEGER NOT NULL DEFAULT 0,
+  replayed INTEGER NOT NULL DEFAULT 0,
+  due_ms INTEGER NOT NULL DEFAULT 0,
+  expires_ms INTEGER,
+  reason TEXT,
+  last_status INTEGER,
+  last_answer TEXT
+) STRICT;
+CREATE INDEX owed ON events(conversation, sequence) WHERE state < 4;
+CREATE INDEX spooled ON events(row) WHERE state = 1;
+CREATE INDEX expiring ON events(expires_ms) WHERE expires_ms IS NOT NULL;
+";
+
+const BESIDES: &str = "
+CREATE TABLE conversations(key BLOB PRIMARY KEY, last INTEGER NOT NULL, done INTEGER) STRICT, WITHOUT ROWID;
+CREATE TABLE ids(tenant TEXT NOT NULL, id BLOB NOT NULL, hour INTEGER NOT NULL, sequence INTEGER NOT NULL,
+  PRIMARY KEY(tenant, id)) STRICT, WITHOUT ROWID;
+CREATE INDEX ids_by_hour ON ids(tenant, hour);
+CREATE TABLE facts(name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+";
+
+/// Layout 1 had the states waiting 0, parked 1, dead 2 and damaged 3, knew no broker, and used rows again.
+const FROM_1: &str = "
+ALTER TABLE events RENAME TO earlier;
+ALTER TABLE conversations ADD COLUMN done INTEGER;
+DROP INDEX owed;
+DROP INDEX expiring;
+";
+const FROM_1_ROWS: &str = "
+INSERT INTO events(row, conversation, sequence, previous, tenant, source, subject, id, accepted_ms, bytes, head, data,
+  dataraw, checksum, flags, state, attempts, replayed, due_ms, expires_ms, reason, last_status, last_answer)
+SELECT row, conversation, sequence, previous, tenant, source, subject, id, accepted_ms, bytes, head, data, dataraw,
+  checksum, 0, iif(state > 0, state + 2, 0), attempts, replayed, due_ms, expires_ms, reason, last_status, last_answer
+FROM earlier;
+DROP TABLE earlier;
+";
+
+/// Brings a store of an earlier layout, or an empty one, to this build's; in one transaction.
+pub(super) fn migrate(conn: &mut Connection, found: i64) -> rusqlite::Result<()> {
+    let transaction = conn.transaction()?;
+    match found {
+        0 => {
+            transaction.execute_batch(EVENTS)?;
+            transaction.execute_batch(BESIDES)?;
+        }
+        1 => {
+            transaction.execute_batch(FROM_1)?;
+            transaction.execute_batch(EVENTS)?;
+            transaction.execute_batch(FROM_1_ROWS)?;
+        }
+        _ => return Ok(()),
+    }
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    transaction.commit()
+}

@@ -1,0 +1,130 @@
+//! A whole installation: gateways, delivers and spools as processes of their own, with certificates.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use dataplane::event::spool::operate::{Filter, Listed, list};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+
+use crate::gateway::{Gateway, free_address};
+use crate::rabbitmq::RabbitMq;
+use crate::redis::Redis;
+
+/// Writes the settings file of one process into a folder; its path.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn settings(folder: &Path, broker: &RabbitMq, redis: Option<&Redis>, more: &str) -> io::Result<String> {
+    let password = folder.join("broker-password");
+    std::fs::write(&password, "guest")?;
+    let redis = redis.map(|redis| format!("redis: {{addresses: ['{}']}}\n", redis.url())).unwrap_or_default();
+    let text = format!(
+        "broker: {{addresses: ['amqp://{}'], user: guest, passwordFile: {}, partitions: 4, confirmTimeout: 2s}}\n{redis}{more}",
+        broker.address,
+        password.display()
+    );
+    let path = folder.join("settings.yaml");
+    std::fs::write(&path, text)?;
+    Ok(path.display().to_string())
+}
+
+/// The authority of an installation.
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new() -> io::Result<Self> {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().map_err(io::Error::other)?;
+        Ok(Self { issuer: CertifiedIssuer::self_signed(params, key).map_err(io::Error::other)? })
+    }
+
+    /// Writes a certificate for a role; the `tls` block that names it.
+    fn issue(&self, role: &str, folder: &Path) -> io::Result<String> {
+        let key = KeyPair::generate().map_err(io::Error::other)?;
+        let params = CertificateParams::new([format!("{role}.role.postern.internal")]).map_err(io::Error::other)?;
+        let certificate = params.signed_by(&key, &self.issuer).map_err(io::Error::other)?;
+        let file = |name: &str, text: String| -> io::Result<PathBuf> {
+            let path = folder.join(name);
+            std::fs::write(&path, text)?;
+            Ok(path)
+        };
+        Ok(format!(
+            "{{caFile: {}, certificateFile: {}, keyFile: {}}}",
+            file("ca.pem", self.issuer.pem())?.display(),
+            file("certificate.pem", certificate.pem())?.display(),
+            file("key.pem", key.serialize_pem())?.display()
+        ))
+    }
+}
+
+/// The processes of an installation.
+pub struct Installation {
+    /// Those that accept.
+    pub gateways: Vec<Gateway>,
+    /// Those that take from the broker.
+    pub delivers: Vec<Gateway>,
+    /// Those that keep.
+    pub spools: Vec<Gateway>,
+    _folder: tempfile::TempDir,
+}
+
+const GATEWAY: &[&str] = &["dataplane", "--role", "gateway"];
+const DELIVER: &[&str] = &["dataplane", "--role", "deliver"];
+const SPOOL: &[&str] = &["dataplane", "--role", "spool"];
+
+impl Installation {
+    /// Starts two of each on the same manifests; waits until all are ready.
+    ///
+    /// # Errors
+    /// When one does not become ready.
+    pub fn start(manifests: &str, broker: &RabbitMq, redis: &Redis) -> io::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let authority = Authority::new()?;
+        let listen = [free_address()?, free_address()?];
+        let shard = |(at, address): (usize, &SocketAddr)| format!("{{name: spool-{at}, address: 'https://{address}'}}");
+        let shards = listen.iter().enumerate().map(shard).collect::<Vec<_>>().join(", ");
+        let start = |command: &'static [&'static str], role: &str, at: usize| {
+            let own = folder.path().join(format!("{role}-{at}"));
+            std::fs::create_dir(&own)?;
+            let tls = authority.issue(role, &own)?;
+            let held = match listen.get(at) {
+                Some(address) if role == "spool" => format!("name: spool-{at}, listen: '{address}', "),
+                Some(_) | None => String::new(),
+            };
+            let more = format!(
+                "spool: {{{held}shards: [{shards}], tls: {tls}}}\ndeliver: {{name: deliver-{at}, delivers: [deliver-0, deliver-1]}}\n"
+            );
+            let settings = settings(&own, broker, Some(redis), &more)?;
+            Gateway::start_as(command, manifests, &["--cores", "1", "--settings", &settings])
+        };
+        let two = |command: &'static [&'static str], role: &'static str| -> io::Result<Vec<Gateway>> {
+            (0..2).map(|at| start(command, role, at)).collect()
+        };
+        let spools = two(SPOOL, "spool")?;
+        let (delivers, gateways) = (two(DELIVER, "deliver")?, two(GATEWAY, "gateway")?);
+        Ok(Self { gateways, delivers, spools, _folder: folder })
+    }
+
+    /// What the shards hold, a line each.
+    #[must_use]
+    pub fn held(&self) -> String {
+        let list = |spool: &Gateway| list(&spool.data().join("spool"), &Filter::default(), 0, 1000).unwrap_or_default();
+        let line = |at: usize, one: Listed| {
+            let Listed { row, conversation, id, sequence, state, attempts, due_ms, last_answer, .. } = one;
+            format!("spool-{at} {row} {conversation} {sequence} {id} {state:?} {attempts} {due_ms} {last_answer:?}")
+        };
+        let all = self.spools.iter().enumerate();
+        all.flat_map(|(at, spool)| list(spool).into_iter().map(move |one| line(at, one))).collect::<Vec<_>>().join("\n")
+    }
+
+    /// What all of them printed.
+    #[must_use]
+    pub fn printed(&self) -> String {
+        let all = self.gateways.iter().chain(&self.delivers).chain(&self.spools);
+        all.map(Gateway::printed).collect::<Vec<_>>().join("\n--\n")
+    }
+}

@@ -1,0 +1,102 @@
+//! One event after the other, and what each part of the path does with it.
+
+use tests::gateway::Gateway;
+use tests::installation::settings;
+use tests::rabbitmq::RabbitMq;
+use tests::redis::Redis;
+use tests::traffic::{HOST, arrivals, body, manifests, sign};
+use tests::upstream::{Reply, Upstream};
+
+use super::{connected, outcome};
+
+fn send(gateway: &Gateway, conversation: &str, ids: &[&str]) -> u16 {
+    let ids: Vec<String> = ids.iter().map(|&id| id.to_owned()).collect();
+    let body = body(conversation, &ids);
+    let request =
+        tests::client::post(HOST, "/webhooks/whatsapp", body.as_str()).header("x-hub-signature-256", &sign(&body));
+    request.send(gateway.address).unwrap().status
+}
+
+#[test]
+fn an_event_goes_through_the_broker_once_and_is_told_apart_from_its_repeat() {
+    let (broker, redis) = (RabbitMq::start().unwrap(), Redis::start().unwrap());
+    let receiver = Upstream::echo().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path(), &broker, Some(&redis), "").unwrap();
+    let gateway = Gateway::start_with(&manifests(receiver.address), &["--settings", &settings]).unwrap();
+    connected(&gateway);
+    gateway
+        .wait_until(|| tests::rabbitmq::wait_until(|| broker.consumers("postern.p.0").is_ok_and(|count| count == 1)));
+    assert_eq!(send(&gateway, "491", &["a", "b"]), 200);
+    let first = receiver.wait_for(2);
+    assert_eq!(send(&gateway, "491", &["b", "c"]), 200);
+    let all = arrivals(&receiver.wait_for(3));
+    assert_eq!(all.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
+    let previous = |at: usize| receiver.received()[at].json()["previous"].as_str().map(str::to_owned);
+    assert_eq!((previous(1), previous(2)), (Some(all[0].sequence.clone()), Some(all[1].sequence.clone())));
+    assert!(first.iter().all(|one| one.json().get("gap").is_none() && one.json().get("degraded").is_none()));
+    assert_eq!((outcome(&gateway, "published"), outcome(&gateway, "duplicate")), (3, 1));
+    assert_eq!(outcome(&gateway, "spooled"), 0);
+}
+
+#[test]
+fn a_delivery_that_fails_waits_in_the_shard_and_what_follows_waits_behind_it() {
+    let (broker, redis) = (RabbitMq::start().unwrap(), Redis::start().unwrap());
+    let failures = std::sync::atomic::AtomicU64::new(0);
+    let receiver = Upstream::start(move |_| match failures.fetch_add(1, std::sync::atomic::Ordering::AcqRel) {
+        0..3 => Reply::Status(503, String::new()),
+        _ => Reply::Status(200, String::new()),
+    })
+    .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path(), &broker, Some(&redis), "").unwrap();
+    let gateway = Gateway::start_with(&manifests(receiver.address), &["--settings", &settings]).unwrap();
+    connected(&gateway);
+    assert_eq!(send(&gateway, "491", &["a", "b"]), 200);
+    let seen = arrivals(&receiver.wait_for(5));
+    assert_eq!(seen.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), ["a", "a", "a", "a", "b"]);
+    gateway.wait_until(|| outcome(&gateway, "delivered") == 2);
+    assert_eq!(outcome(&gateway, "delivered"), 2);
+}
+
+#[test]
+fn without_the_broker_events_are_kept_and_go_when_it_is_back() {
+    let (broker, redis) = (RabbitMq::start().unwrap(), Redis::start().unwrap());
+    let receiver = Upstream::echo().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path(), &broker, Some(&redis), "").unwrap();
+    let gateway = Gateway::start_with(&manifests(receiver.address), &["--settings", &settings]).unwrap();
+    connected(&gateway);
+    assert_eq!(send(&gateway, "491", &["a"]), 200);
+    assert_eq!(receiver.wait_for(1).len(), 1);
+    broker.kill();
+    assert_eq!(send(&gateway, "491", &["b", "c"]), 200);
+    assert_eq!(outcome(&gateway, "spooled"), 2);
+    broker.restart().unwrap();
+    assert_eq!(send(&gateway, "491", &["d"]), 200);
+    let seen = arrivals(&receiver.wait_for(4));
+    assert_eq!(seen.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), ["a", "b", "c", "d"]);
+}
+
+#[test]
+fn without_redis_events_are_degraded_and_by_themselves_they_are_not_any_more() {
+    let (broker, mut redis) = (RabbitMq::start().unwrap(), Redis::start().unwrap());
+    let receiver = Upstream::echo().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path(), &broker, Some(&redis), "").unwrap();
+    let gateway = Gateway::start_with(&manifests(receiver.address), &["--settings", &settings]).unwrap();
+    connected(&gateway);
+    redis.kill();
+    assert_eq!(send(&gateway, "491", &["a", "b"]), 200);
+    let seen = arrivals(&receiver.wait_for(2));
+    assert_eq!(seen.iter().map(|one| (one.id.as_str(), one.degraded)).collect::<Vec<_>>(), [("a", true), ("b", true)]);
+    redis.restart().unwrap();
+    let mut number = 0;
+    gateway.wait_until(|| {
+        number += 1;
+        assert_eq!(send(&gateway, "492", &[&format!("c{number}")]), 200);
+        let seen = arrivals(&receiver.wait_for(2 + number));
+        seen.last().is_some_and(|last| !last.degraded)
+    });
+    assert!(arrivals(&receiver.received()).last().is_some_and(|last| !last.degraded));
+}

@@ -1,0 +1,6 @@
+//! The gRPC services between processes of Postern: the code generated from `proto/`, and nothing else.
+
+/// Between gateways, delivers and spool shards.
+pub mod spool {
+    tonic::include_proto!("postern.spool.v1");
+}
