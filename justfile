@@ -64,29 +64,23 @@ bench *ARGS:
     cargo build --quiet --release --locked -p cli -p bench
     taskset -c "${LOAD_CORE:-1}" target/release/bench run --peers "$(bench/fetch-peers)" "$@"
 
-# Events through a real RabbitMQ and Redis, all on one core with Postern: accepted, numbered, confirmed, delivered.
+# Events through a real RabbitMQ and Redis: accepted, numbered, confirmed, delivered. Everything on two cores.
 bench-events *ARGS:
     cargo build --quiet --release --locked -p cli -p bench
     cargo build --quiet --locked -p tests --bin servers
-    rm -f target/bench-events/settings.yaml
-    mkfifo -m 600 target/bench-events.stop 2>/dev/null || true
-    taskset -c 0 target/debug/servers target/bench-events < target/bench-events.stop & \
-      exec 9> target/bench-events.stop; \
-      until [ -s target/bench-events/settings.yaml ]; do sleep 0.2; done; \
-      taskset -c "${LOAD_CORE:-1}" target/release/bench run --peers target --only postern --scenarios events \
-        --settings target/bench-events/settings.yaml "$@"
+    taskset -c "${LOAD_CORE:-1}" target/debug/servers target/bench-events target/release/bench run --peers target \
+      --only postern --scenarios events --settings target/bench-events/settings.yaml "$@"
 
-# A RabbitMQ, a Redis, and a gateway on the examples whose events go through them; Ctrl-C ends all three.
+# A gateway on the examples whose events go through a real RabbitMQ and Redis; Ctrl-C ends all three.
 with-broker:
     cargo build --locked -p cli
     cargo build --locked -p tests --bin servers
-    rm -f target/with-broker/settings.yaml
-    mkfifo -m 600 target/with-broker.stop 2>/dev/null || true
-    target/debug/servers target/with-broker < target/with-broker.stop & \
-      exec 9> target/with-broker.stop; \
-      until [ -s target/with-broker/settings.yaml ]; do sleep 0.2; done; \
-      echo "in another terminal: target/debug/postern send whatsapp http://127.0.0.1:8080/webhooks/whatsapp --host hooks.example.com --secret demo-app-secret --to 106540352242922"; \
-      target/debug/postern run --config examples --data target/with-broker/data --settings target/with-broker/settings.yaml
+    @echo "with-broker: when it serves, send it something from another terminal:"
+    @echo "  target/debug/postern send whatsapp http://127.0.0.1:8080/webhooks/whatsapp --host hooks.example.com \\"
+    @echo "    --secret demo-app-secret --to 106540352242922"
+    @echo "  curl -s http://127.0.0.1:9901/metrics | grep postern_events_total"
+    target/debug/servers target/with-broker target/debug/postern run --config examples --data target/with-broker/data \
+      --settings target/with-broker/settings.yaml
 
 # Builds the binary and tells a story with it: `./dev demo`, or `./dev demo --once` to end after it.
 demo *ARGS:

@@ -1,26 +1,32 @@
-//! Starts a RabbitMQ and a Redis on free ports, writes the settings file that leads to them, and ends them with
-//! itself: for trying things out, and for benchmarks.
+//! Starts a RabbitMQ and a Redis on free ports, writes the settings file that leads to them, runs a command, and ends
+//! with it: for trying things out, and for benchmarks.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
+use std::process::{Command, ExitCode};
 
 use tests::installation::settings;
 use tests::rabbitmq::RabbitMq;
 use tests::redis::Redis;
 
-fn main() -> io::Result<()> {
-    let Some(folder) = std::env::args_os().nth(1).map(PathBuf::from) else {
-        return Err(io::Error::other("name the folder for settings.yaml"));
+fn main() -> io::Result<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    let (Some(folder), Some(program)) = (arguments.next().map(PathBuf::from), arguments.next()) else {
+        return Err(io::Error::other("servers FOLDER COMMAND ...: settings.yaml is written into the folder"));
     };
     std::fs::create_dir_all(&folder)?;
-    let folder = folder.canonicalize()?;
     let mut out = io::stdout().lock();
     writeln!(out, "starting RabbitMQ and Redis")?;
     let (broker, redis) = (RabbitMq::start()?, Redis::start()?);
-    let path = settings(&folder, &broker, Some(&redis), "")?;
+    let path = settings(&folder.canonicalize()?, &broker, Some(&redis), "")?;
     writeln!(out, "RabbitMQ amqp://{}\nRedis    {}\nsettings {path}", broker.address, redis.url())?;
-    writeln!(out, "they end when the standard input of this program does")?;
     out.flush()?;
-    io::stdin().lock().read_to_end(&mut Vec::new())?;
-    Ok(())
+    // Ctrl-C is for the command: when that has ended, the servers are ended too.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let _heard = {
+        let _inside = runtime.enter();
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?
+    };
+    let status = Command::new(program).args(arguments).status()?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -100,3 +100,73 @@ fn without_redis_events_are_degraded_and_by_themselves_they_are_not_any_more() {
     });
     assert!(arrivals(&receiver.received()).last().is_some_and(|last| !last.degraded));
 }
+
+#[test]
+fn a_broker_that_takes_nothing_for_now_is_not_waited_for() {
+    let (broker, redis) = (RabbitMq::start().unwrap(), Redis::start().unwrap());
+    let receiver = Upstream::echo().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path(), &broker, Some(&redis), "").unwrap();
+    let gateway = Gateway::start_with(&manifests(receiver.address), &["--settings", &settings]).unwrap();
+    connected(&gateway);
+    broker.block().unwrap();
+    // RabbitMQ says so to who publishes, so the first of these may have been taken.
+    let mut number = 0;
+    gateway.wait_until(|| {
+        number += 1;
+        assert_eq!(send(&gateway, "491", &[&format!("a{number}")]), 200);
+        outcome(&gateway, "spooled") > 0
+    });
+    assert!(outcome(&gateway, "spooled") > 0);
+    broker.unblock().unwrap();
+    let expected: Vec<String> = (1..=number).map(|number| format!("a{number}")).collect();
+    let seen = arrivals(&receiver.wait_for(expected.len()));
+    assert_eq!(seen.iter().map(|one| &one.id).collect::<Vec<_>>(), expected.iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn a_redis_that_forgot_everything_repeats_no_number_and_opens_no_gap() {
+    let (broker, redis) = (RabbitMq::start().unwrap(), Redis::start().unwrap());
+    let receiver = Upstream::echo().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path(), &broker, Some(&redis), "").unwrap();
+    let gateway = Gateway::start_with(&manifests(receiver.address), &["--settings", &settings]).unwrap();
+    connected(&gateway);
+    assert_eq!(send(&gateway, "491", &["a"]), 200);
+    assert_eq!(receiver.wait_for(1).len(), 1);
+    redis.flush().unwrap();
+    assert_eq!(send(&gateway, "491", &["b", "c"]), 200);
+    let received = receiver.wait_for(3);
+    let seen = arrivals(&received);
+    assert_eq!(seen.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
+    let numbers: Vec<i64> = seen.iter().map(|one| one.sequence.parse().unwrap()).collect();
+    assert!(numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
+    assert!(received.iter().all(|one| one.json().get("gap").is_none()));
+}
+
+#[test]
+fn a_tenant_whose_destination_hangs_holds_up_nobody_else() {
+    let (broker, redis) = (RabbitMq::start().unwrap(), Redis::start().unwrap());
+    let (hanging, receiver) = (Upstream::start(|_| Reply::Hang).unwrap(), Upstream::echo().unwrap());
+    let other = manifests(hanging.address).replace("acme", "globex").replace("106540352242922", "209991112223334");
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path(), &broker, Some(&redis), "").unwrap();
+    let both = format!("{}---\n{other}", manifests(receiver.address));
+    let gateway = Gateway::start_with(&both, &["--settings", &settings]).unwrap();
+    connected(&gateway);
+    let flood = |number: usize| {
+        let body = body(&format!("48{number}"), &[format!("x{number}")]).replace("106540352242922", "209991112223334");
+        let request = tests::client::post(&HOST.replace("acme", "globex"), "/webhooks/whatsapp", body.as_str());
+        request.header("x-hub-signature-256", &sign(&body)).send(gateway.address).unwrap().status
+    };
+    // More than a tenant may have in flight, and more than a partition hands out.
+    for number in 0..600 {
+        assert_eq!(flood(number), 200);
+    }
+    let ids: Vec<String> = (0..20).map(|number| format!("a{number}")).collect();
+    for id in &ids {
+        assert_eq!(send(&gateway, "491", &[id]), 200);
+    }
+    let seen = arrivals(&receiver.wait_for(ids.len()));
+    assert_eq!(seen.iter().map(|one| &one.id).collect::<Vec<_>>(), ids.iter().collect::<Vec<_>>());
+}
