@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use policy::names::TenantName;
 
 use super::broker::{Outgoing, Publisher, partition_of};
 use super::claim::{Claim, Claims, Confirmed, Key, Wanted, conversation_key, event_key};
@@ -66,6 +67,10 @@ impl Brokered {
             }
         }
         let underway = self.number(alive).await;
+        if let Some(tenant) = self.full(&underway) {
+            add(&self.counters.pending_full, 1);
+            return Err(AcceptError::PendingFull { tenant });
+        }
         let failed = self.publish(&underway).await;
         if let Some(claims) = &self.claims {
             // Also when others failed: the sender repeats all of them, and these are durable. What has no claim is
@@ -75,6 +80,13 @@ impl Brokered {
         }
         let buried = self.bury(dead).await;
         failed.first.map_or(buried, Err)
+    }
+
+    /// A tenant whose events wait or are dead up to its ceiling, as far as the shard of this process knows: what the
+    /// broker would take of it could only come back here.
+    fn full(&self, underway: &[Underway]) -> Option<TenantName> {
+        let full = |new: &&NewEvent| self.counters.depth_of(&new.event.tenant).bytes > new.pending_bytes;
+        underway.iter().map(|one| &one.numbered.new).find(full).map(|new| new.event.tenant.clone())
     }
 
     /// Claims all entries; those whose id is confirmed are durable already and drop out.
