@@ -37,7 +37,8 @@ pub(super) const ROW_HEADER: &str = "x-postern-row";
 const HOLD: Duration = Duration::from_secs(1);
 /// For how long a missing predecessor is waited for when no source says.
 const WAIT_FOR_GAP: Duration = Duration::from_secs(5);
-/// Events of one tenant that are held unacknowledged; more are parked rather than attempted.
+/// Events of one tenant that are held unacknowledged; more are parked rather than attempted while its attempts take
+/// all that it may have in flight.
 const MAX_HELD_PER_TENANT: usize = 96;
 
 /// What delivering from the broker needs.
@@ -75,6 +76,7 @@ pub(super) struct Shared {
     pub(super) memory: RefCell<Memory>,
     lines: RefCell<HashMap<Key, VecDeque<Held>>>,
     held: RefCell<HashMap<TenantName, usize>>,
+    attempting: RefCell<HashMap<TenantName, usize>>,
     /// Since when each partition is ours without a break.
     tenures: RefCell<HashMap<u16, Tenure>>,
 }
@@ -138,8 +140,10 @@ async fn deliver(
     let PartitionSettings { destinations, shards, claims, guard, counters, health: _ } = settings;
     let core = UpstreamCore::new(guard, now_ms().unsigned_abs());
     let memory = RefCell::new(Memory::new());
-    let (lines, held, tenures) = (RefCell::default(), RefCell::default(), RefCell::default());
-    let shared = Rc::new(Shared { destinations, shards, claims, core, counters, memory, lines, held, tenures });
+    let (lines, tenures) = (RefCell::default(), RefCell::default());
+    let (held, attempting) = (RefCell::default(), RefCell::default());
+    let shared =
+        Rc::new(Shared { destinations, shards, claims, core, counters, memory, lines, held, attempting, tenures });
     let mut ready = Ready::new(MAX_PER_TENANT);
     let mut running: JoinSet<(Key, TenantName, After)> = JoinSet::new();
     let mut tidy = tokio::time::interval(TIDY);
@@ -230,18 +234,13 @@ impl Shared {
     }
 
     fn forget(&self, held: &Held) {
-        let mut counts = self.held.borrow_mut();
-        let tenant = &held.envelope.event.tenant;
-        if let Some(count) = counts.get_mut(tenant) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                counts.remove(tenant);
-            }
-        }
+        one_less(&self.held, &held.envelope.event.tenant);
     }
 
+    /// Whether a tenant's destination is so slow that what is held for it would crowd out others.
     fn over_share(&self, tenant: &TenantName) -> bool {
-        self.held.borrow().get(tenant).is_some_and(|held| *held > MAX_HELD_PER_TENANT)
+        let count = |of: &RefCell<HashMap<TenantName, usize>>| of.borrow().get(tenant).copied().unwrap_or_default();
+        count(&self.held) > MAX_HELD_PER_TENANT && count(&self.attempting) + 1 >= MAX_PER_TENANT
     }
 
     /// Tells the shard that a drained copy came from that its event is delivered.
@@ -287,6 +286,32 @@ impl Shared {
         if let Some(claims) = &self.claims {
             claims.delivered(Conversation { tenant, key: held.conversation }, held.envelope.sequence);
         }
+    }
+}
+
+fn one_less(counts: &RefCell<HashMap<TenantName, usize>>, tenant: &TenantName) {
+    let mut counts = counts.borrow_mut();
+    if let Some(count) = counts.get_mut(tenant) {
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            counts.remove(tenant);
+        }
+    }
+}
+
+/// An attempt of a tenant, while it lasts.
+struct Attempting<'s>(&'s Shared, TenantName);
+
+impl<'s> Attempting<'s> {
+    fn begin(shared: &'s Shared, tenant: &TenantName) -> Self {
+        *shared.attempting.borrow_mut().entry(tenant.clone()).or_default() += 1;
+        Self(shared, tenant.clone())
+    }
+}
+
+impl Drop for Attempting<'_> {
+    fn drop(&mut self) {
+        one_less(&self.0.attempting, &self.1);
     }
 }
 
@@ -396,7 +421,10 @@ async fn attempt(shared: &Shared, held: &Held, destination: &Destination, gap: b
     add(&shared.counters.late, u64::from(late));
     let envelope = Envelope { gap, late, ..held.envelope.clone() };
     let pending = Pending { row: 0, attempts: 0, due_ms: 0, in_broker: false, unsure: false, envelope };
-    let tried = match attempt::attempt(&shared.core, &pending, destination).await {
+    let attempting = Attempting::begin(shared, &held.envelope.event.tenant);
+    let tried = attempt::attempt(&shared.core, &pending, destination).await;
+    drop(attempting);
+    let tried = match tried {
         Ok(Tried { settlement, pause: _ }) => settlement,
         Err(NotNow(pause)) => return park(shared, held, Parking::new("its destination rests", pause)).await,
     };
