@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use bytes::Bytes;
 use dataplane::event::spool::SpoolError;
-use dataplane::event::spool::operate::{self, Change, Filter, State};
+use dataplane::event::spool::operate::{self, Change, Counted, Filter, NOT_REPLAYED, State};
 use http::{Method, Request};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
@@ -86,6 +86,8 @@ enum EventsError {
     Spool(#[from] SpoolError),
     #[error("name at least one filter: all events at once is never meant")]
     NoFilter,
+    #[error("{NOT_REPLAYED}")]
+    Requests,
     #[error("no event has row {0}: it was delivered, or dropped")]
     Unknown(i64),
     #[error("the admin port did not answer: {0}")]
@@ -189,16 +191,23 @@ fn change(
     if filter == Filter::default() {
         return Err(EventsError::NoFilter);
     }
-    if !changed.yes {
-        let count = operate::count(&spool(&changed.chosen.data), &filter)?;
-        out::line(format_args!("{count} events would be {word}; say --yes to do it"));
+    let (spool, change) = (spool(&changed.chosen.data), build(filter));
+    if let (true, Some(admin)) = (changed.yes, changed.admin) {
+        let count = ask(admin, method, &format!("{path}?{}", changed.chosen.query(false)))?;
+        out::line(format_args!("{count} events {word}"));
         return Ok(());
     }
-    let count = match changed.admin {
-        Some(admin) => ask(admin, method, &format!("{path}?{}", changed.chosen.query(false)))?,
-        None => operate::change_offline(&spool(&changed.chosen.data), &build(filter))?.to_string(),
-    };
-    out::line(format_args!("{count} events {word}"));
+    let Counted { events, requests } = operate::count(&spool, &change)?;
+    match (events, requests) {
+        (0, 1..) => return Err(EventsError::Requests),
+        (_, 0) => {}
+        (_, 1..) => out::line(format_args!("{requests} of what matches stay: {NOT_REPLAYED}")),
+    }
+    if changed.yes {
+        out::line(format_args!("{} events {word}", operate::change_offline(&spool, &change)?));
+    } else {
+        out::line(format_args!("{events} events would be {word}; say --yes to do it"));
+    }
     Ok(())
 }
 

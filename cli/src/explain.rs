@@ -20,6 +20,7 @@ use policy::ip_allow::IpAllowIr;
 use policy::jwt::TokenCache;
 use policy::mode::Mode;
 use policy::names::ObjectRef;
+use policy::on_failure::OnFailureIr;
 use policy::refusal::{Reason, Refusal};
 use policy::request::{Caller, RequestHead};
 use policy::route::{Matcher, Outcome, PathMatchIr, Place, RuleIr};
@@ -282,7 +283,7 @@ fn through_rule(
     if let Some(block) = &rule.request_schema {
         walk.tell(Filter::Schema.word(), block, Ok(checked("a body", &block.ir)));
     }
-    way(rule, &mut walk);
+    way(rule, head, &mut walk);
     let refused = walk.refused.take();
     let backends: Vec<String> =
         rule.backends.iter().map(|backend| format!("{} (weight {})", backend.upstream, backend.weight)).collect();
@@ -319,7 +320,7 @@ fn checked(what: &str, ir: &SchemaIr) -> String {
 }
 
 /// What forwarding does.
-fn way(rule: &RuleIr, walk: &mut Walk<'_>) {
+fn way(rule: &RuleIr, head: &RequestHead<'_>, walk: &mut Walk<'_>) {
     let bounds = format!(
         "request {} ms, one attempt {} ms (0: none of its own), body {} bytes",
         rule.timeouts.request_ms, rule.timeouts.backend_request_ms, rule.max_body_size
@@ -343,6 +344,13 @@ fn way(rule: &RuleIr, walk: &mut Walk<'_>) {
     }
     if let Some(block) = &rule.fallback {
         walk.tell("fallback", block, Ok(format!("{} when the upstream has no answer", block.ir.status)));
+    }
+    if let Some(block) = &rule.on_failure {
+        let OnFailureIr { retention_secs, max_body_size } = block.ir;
+        let says =
+            format!("kept for {retention_secs} s as a dead letter when it fails, a body up to {max_body_size} bytes");
+        let says = if OnFailureIr::concerns(head.method) { says } else { "does not concern this method".to_owned() };
+        walk.tell("on_failure", block, Ok(says));
     }
     if let Some(block) = &rule.security_headers {
         let names = block.ir.set.iter().map(|(name, _)| &**name).collect::<Vec<_>>().join(", ");

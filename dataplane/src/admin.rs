@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::event::Events;
-use crate::event::spool::operate::{self, Change, Filter};
+use crate::event::spool::operate::{self, Change, Counted, Filter};
 use crate::health::Health;
 use crate::runtime::Runtime;
 use crate::telemetry::{Metrics, chain};
@@ -275,9 +275,19 @@ async fn changed(view: &View, query: &str, change: fn(Filter) -> Change) -> Resp
         let detail = "name a tenant, source, conversation, id or state: all events at once is never meant";
         return problem(StatusCode::BAD_REQUEST, detail);
     }
-    let counted = if dry_run { operate::count(shard.directory(), &filter) } else { shard.change(change(filter)).await };
+    let change = change(filter);
+    let counted = operate::count(shard.directory(), &change);
+    let done = match &counted {
+        Ok(Counted { events: 1.., .. }) if !dry_run => Some(shard.change(change).await),
+        Ok(_) | Err(_) => None,
+    };
+    let counted =
+        counted.and_then(|counted| Ok(Counted { events: done.transpose()?.unwrap_or(counted.events), ..counted }));
     match counted {
-        Ok(count) => json_reply(StatusCode::OK, &json!({"events": count, "dryRun": dry_run})),
+        Ok(Counted { events: 0, requests: 1.. }) => problem(StatusCode::CONFLICT, operate::NOT_REPLAYED),
+        Ok(Counted { events, requests }) => {
+            json_reply(StatusCode::OK, &json!({"events": events, "requests": requests, "dryRun": dry_run}))
+        }
         Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &chain(&error)),
     }
 }

@@ -48,6 +48,7 @@ pub mod ip_allow;
 pub mod jwt;
 #[cfg(feature = "crd")]
 pub mod mutual_tls;
+pub mod on_failure;
 pub mod ordering;
 #[cfg(feature = "crd")]
 pub mod quota;

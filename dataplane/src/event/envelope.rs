@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 pub struct Event {
     /// Whose.
     pub tenant: TenantName,
-    /// The WebhookSource that it came through.
+    /// The WebhookSource that it came through; the Route, for a request that failed.
     pub source: ObjectRef,
     /// Unique within tenant and source; a provider that repeats itself repeats it.
     pub id: Arc<str>,
@@ -107,7 +107,7 @@ impl Envelope {
         serde_json::to_vec(&CloudEvent {
             specversion: "1.0",
             id: &event.id,
-            source: format!("/namespaces/{}/webhooksources/{}", event.source.namespace, event.source.name),
+            source: format!("/namespaces/{}/{}/{}", event.source.namespace, plural(&event.source), event.source.name),
             r#type: &event.kind,
             subject: &event.conversation,
             time: event.time.to_string(),
@@ -206,10 +206,22 @@ impl Envelope {
     }
 }
 
-/// `/namespaces/{namespace}/webhooksources/{name}`
+const SOURCES: &str = "webhooksources";
+const ROUTES: &str = "routes";
+
+fn plural(source: &ObjectRef) -> &'static str {
+    if source.kind == Kind::Route { ROUTES } else { SOURCES }
+}
+
+/// `/namespaces/{namespace}/webhooksources/{name}`, or `routes`.
 fn source(text: &str) -> Option<ObjectRef> {
-    let (namespace, name) = text.strip_prefix("/namespaces/")?.split_once("/webhooksources/")?;
-    Some(ObjectRef::new(Kind::WebhookSource, namespace, name))
+    let (namespace, rest) = text.strip_prefix("/namespaces/")?.split_once('/')?;
+    let (kind, name) = match rest.split_once('/')? {
+        (SOURCES, name) => (Kind::WebhookSource, name),
+        (ROUTES, name) => (Kind::Route, name),
+        _ => return None,
+    };
+    Some(ObjectRef::new(kind, namespace, name))
 }
 
 #[cfg(test)]
@@ -232,7 +244,9 @@ mod tests {
             sanitised: Some("#/a".into()),
         };
         let (previous, redelivered, gap, late, degraded) = (Some(i64::MAX - 1), true, false, true, false);
-        let envelope = Envelope { event, sequence: i64::MAX, previous, redelivered, gap, late, degraded };
+        let mut envelope = Envelope { event, sequence: i64::MAX, previous, redelivered, gap, late, degraded };
+        assert_eq!(Envelope::from_json(&envelope.to_json().unwrap()).unwrap(), envelope);
+        envelope.event.source = ObjectRef::new(Kind::Route, "acme", "whatsapp");
         assert_eq!(Envelope::from_json(&envelope.to_json().unwrap()).unwrap(), envelope);
         assert!(Envelope::from_json(b"{}").is_err());
     }

@@ -3,6 +3,7 @@
 pub mod address;
 mod body;
 mod chunks;
+mod copied;
 mod gate;
 mod head;
 mod host;
@@ -15,6 +16,7 @@ mod watch;
 
 pub use address::TrustedHops;
 pub use body::{RequestBody, RequestBodyError};
+pub use copied::{Copied, NotCopied, Passing, copied};
 pub use gate::Gate;
 pub(crate) use head::check_h2;
 pub use inbound::{Connection, Inbound, Parsed};

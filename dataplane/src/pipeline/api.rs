@@ -11,7 +11,7 @@ use policy::refusal::{Extra, Reason, Refusal};
 use policy::request::Caller;
 use policy::stage::Filter;
 
-use super::{Core, Ended, schema};
+use super::{Core, Ended, on_failure, schema};
 use crate::answer::{self, Body};
 use crate::http::{Ids, Parsed, RequestBodyError};
 use crate::runtime::{Guard, Rule, TenantRuntime};
@@ -38,7 +38,7 @@ pub(super) async fn answer(
     let origin = Origin::of(&parsed);
     let mut told = HeaderMap::new();
     let answered = match filters(core, tenant, rule, &parsed, ended, &mut told) {
-        Ok(Decision::Admitted(caller)) => forward(core, tenant, rule, ids, parsed, caller, ended).await,
+        Ok(Decision::Admitted(caller)) => forward(core, (tenant, rule), ids, parsed, caller, (ended, &mut told)).await,
         Ok(Decision::Preflight(headers)) => Ok(preflight(headers)),
         Err(refusal) => Err(refusal),
     };
@@ -152,22 +152,35 @@ fn authenticate(
 
 async fn forward(
     core: &Rc<Core>,
-    tenant: &Arc<TenantRuntime>,
-    rule: &Rule,
+    (tenant, rule): (&Arc<TenantRuntime>, &Rule),
     ids: &Ids,
     mut parsed: Parsed,
     caller: Option<Arc<Caller>>,
-    ended: &mut Ended,
+    (ended, told): (&mut Ended, &mut HeaderMap),
 ) -> Result<Response<Body>, Refusal> {
     parsed.body.limit(rule.max_body_size).map_err(|error| error.refusal())?;
     let upgrade = websocket(&mut parsed)?;
     prepare(&mut parsed, rule, ids, caller.as_deref(), upgrade.is_some());
-    let (target, method) = (parsed.target(), parsed.method.clone());
+    let (target, method, host) = (parsed.target(), parsed.method.clone(), Box::from(parsed.head().host));
     let body = schema::body(core, rule, (&method, &parsed.headers), parsed.body, ended).await?;
     let retry = rule.retry.as_ref().filter(|retry| !retry.audits()).map(|retry| &retry.decider);
     let plan = ForwardPlan { tenant: &tenant.name, backends: &rule.backends, timeouts: &rule.timeouts, retry };
     let head = RequestHead { method: &method, target: &target, headers: &parsed.headers };
-    let forwarded = upstream::forward(&core.upstreams, &plan, &head, body).await;
+    let forwarded = match on_failure::concerns(rule, &method) {
+        None => upstream::forward(&core.upstreams, &plan, &head, body).await,
+        Some(block) => {
+            let (body, kept) = on_failure::Kept::of(body, block.max_body_size);
+            let forwarded = Box::pin(upstream::forward(&core.upstreams, &plan, &head, body)).await;
+            if let Some(failure) = on_failure::Failure::of(&forwarded) {
+                let (headers, caller) = (&parsed.headers, caller.as_deref());
+                let head =
+                    on_failure::Head { rule, method: &method, host: &host, target: &target, headers, caller, ids };
+                let said = on_failure::keep(core, tenant, block, (head, kept), failure).await;
+                told.insert(on_failure::DEAD_LETTER, said);
+            }
+            forwarded
+        }
+    };
     ended.forwarded(&forwarded);
     match forwarded {
         Ok(forwarded) => Ok(pass(forwarded, upgrade, &parsed.connection.watch)),
@@ -182,7 +195,7 @@ async fn forward(
 }
 
 /// The fallback stands in for an upstream that has no answer, not for what the caller did wrong.
-fn stands_in(reason: Reason) -> bool {
+pub(super) fn stands_in(reason: Reason) -> bool {
     [
         Reason::NoEndpoint,
         Reason::BreakerOpen,

@@ -3,6 +3,7 @@
 mod api;
 mod core;
 mod ended;
+mod on_failure;
 mod schema;
 mod webhook;
 

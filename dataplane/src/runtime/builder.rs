@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use hashbrown::HashMap;
 use policy::attach::Attached;
@@ -9,13 +10,14 @@ use policy::authentication::{Authenticator, Methods};
 use policy::cors::Cors;
 use policy::headers::{HeadersError, SecurityHeaders};
 use policy::names::{ObjectRef, TenantName};
+use policy::on_failure::OnFailureIr;
 use policy::rate_limit::{Failures, LimitCounts, Limits, RateLimitIr};
 use policy::route::{MatchError, Matcher, Place, RouteIr, RuleIr};
 use policy::snapshot::{ObjectEntry, ObjectIr, TenantSnapshot};
 use policy::upstream::ServiceEndpoints;
 
 use super::source::{Source, SourceError};
-use super::{Addresses, Guard, Object, Rule, Runtime, TenantRuntime};
+use super::{Addresses, Guard, Object, OnFailure, Rule, Runtime, TenantRuntime};
 use crate::outside::CountryDatabase;
 use crate::telemetry::Metrics;
 use crate::upstream::{Backend, Registry};
@@ -141,6 +143,7 @@ impl Builder {
             timeouts: ir.timeouts.clone(),
             retry: Guard::build(ir.retry.as_ref(), |ir| Ok::<_, BuildError>(ir.clone()))?,
             fallback: Guard::build(ir.fallback.as_ref(), |ir| Ok::<_, BuildError>(ir.clone()))?,
+            on_failure: Guard::build(ir.on_failure.as_ref(), |ir| Ok::<_, BuildError>(on_failure(object, ir)))?,
             max_body_size: ir.max_body_size,
             backends: backends.collect(),
         })
@@ -163,6 +166,11 @@ impl Builder {
         self.metrics.provider_ranges(addresses.flat_map(|attached| &attached.ir.providers));
         runtime
     }
+}
+
+fn on_failure(route: &ObjectRef, ir: &OnFailureIr) -> OnFailure {
+    let OnFailureIr { retention_secs, max_body_size } = *ir;
+    OnFailure { route: route.clone(), retention: Duration::from_secs(retention_secs), max_body_size }
 }
 
 /// An open rule in mode `Off` is still an open rule; a method in mode `Off` asks nobody.

@@ -22,7 +22,7 @@ use policy::webhook_source::Owners;
 pub use addresses::Addresses;
 pub use builder::{BuildError, Builder};
 pub use guard::Guard;
-pub use rule::Rule;
+pub use rule::{OnFailure, Rule};
 pub use source::{Source, SourceError};
 pub use tenant::{InFlight, Object, Target, TenantRuntime};
 

@@ -9,6 +9,7 @@ use policy::authorization::AuthorizationIr;
 use policy::cors::Cors;
 use policy::fallback::FallbackIr;
 use policy::headers::SecurityHeaders;
+use policy::names::ObjectRef;
 use policy::rate_limit::Limits;
 use policy::retry::RetryIr;
 use policy::route::TimeoutsIr;
@@ -48,10 +49,23 @@ pub struct Rule {
     pub retry: Option<Guard<RetryIr>>,
     /// The answer when the upstream has none.
     pub fallback: Option<Guard<FallbackIr>>,
+    /// What is kept of a request that the upstream did not answer.
+    pub on_failure: Option<Guard<OnFailure>>,
     /// The largest request body.
     pub max_body_size: u64,
     /// Where it goes, with shares.
     pub backends: Vec<Backend>,
+}
+
+/// Keeps requests that fail.
+#[derive(Clone, Debug)]
+pub struct OnFailure {
+    /// The Route, as source of what is kept.
+    pub route: ObjectRef,
+    /// How long it is kept.
+    pub retention: Duration,
+    /// The largest body that is kept.
+    pub max_body_size: u64,
 }
 
 impl Rule {

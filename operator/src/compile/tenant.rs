@@ -196,6 +196,7 @@ fn refusing(declared: &Declared<RouteSpec>, footprint: &Footprint) -> Option<Rou
         retry: None,
         circuit_breaker: None,
         fallback: None,
+        on_failure: None,
         max_body_size: 0,
         backends: Vec::new(),
     };

@@ -20,6 +20,7 @@ const BLOCKS: &[&str] = &[
     "compression",
     "cors",
     "fallback",
+    "onFailure",
     "requestSchema",
     "requestTransform",
     "responseTransform",

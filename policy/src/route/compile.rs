@@ -161,6 +161,7 @@ fn draft(
         retry: levels.pick(|settings| settings.retry.as_ref(), &mut traffic),
         circuit_breaker: levels.pick(|settings| settings.circuit_breaker.as_ref(), &mut traffic),
         fallback: levels.pick(|settings| settings.fallback.as_ref(), &mut traffic),
+        on_failure: levels.pick(|settings| settings.on_failure.as_ref(), &mut traffic),
         max_body_size: max_body.min(around.max_body_size),
         backends,
         broken_security: security,

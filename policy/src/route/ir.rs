@@ -13,6 +13,7 @@ use crate::fallback::FallbackIr;
 use crate::headers::SecurityHeadersIr;
 use crate::ip_allow::IpAllowIr;
 use crate::names::Hostname;
+use crate::on_failure::OnFailureIr;
 use crate::retry::RetryIr;
 use crate::schema::SchemaIr;
 use crate::upstream::UpstreamKey;
@@ -106,6 +107,8 @@ pub struct RuleIr {
     pub circuit_breaker: Option<Attached<CircuitBreakerIr>>,
     /// The answer when the upstream has none.
     pub fallback: Option<Attached<FallbackIr>>,
+    /// What becomes of a request that the upstream did not answer.
+    pub on_failure: Option<Attached<OnFailureIr>>,
     /// The largest request body in bytes, the tenant's ceiling included.
     pub max_body_size: u64,
     /// Where it goes; weights add up to more than 0, or the rule answers `no_endpoint`.

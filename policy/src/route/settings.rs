@@ -14,6 +14,7 @@ use crate::headers::{self, SecurityHeadersIr, SecurityHeadersSpec};
 use crate::installation::Installation;
 use crate::ip_allow::{self, IpAllowIr, IpAllowSpec};
 use crate::mode::Mode;
+use crate::on_failure::{self, OnFailureIr, OnFailureSpec};
 use crate::problem::Problems;
 use crate::retry::{self, RetryIr, RetrySpec};
 use crate::tenant::TenantSpec;
@@ -46,6 +47,7 @@ pub struct Level<'a> {
     retry: Option<&'a RetrySpec>,
     circuit_breaker: Option<&'a CircuitBreakerSpec>,
     fallback: Option<&'a FallbackSpec>,
+    on_failure: Option<&'a OnFailureSpec>,
 }
 
 macro_rules! level {
@@ -63,6 +65,7 @@ macro_rules! level {
             retry: $spec.retry.as_ref(),
             circuit_breaker: $spec.circuit_breaker.as_ref(),
             fallback: $spec.fallback.as_ref(),
+            on_failure: $spec.on_failure.as_ref(),
         }
     };
 }
@@ -103,6 +106,7 @@ pub struct Settings {
     pub(super) retry: Option<Part<RetryIr>>,
     pub(super) circuit_breaker: Option<Part<CircuitBreakerIr>>,
     pub(super) fallback: Option<Part<FallbackIr>>,
+    pub(super) on_failure: Option<Part<OnFailureIr>>,
 }
 
 /// Compiles one level. `declared` are the tenant's methods, `unread` the blocks that could not be read, as
@@ -149,6 +153,7 @@ pub fn compile(
         retry: one.read(p, "retry", level.retry, |s| s.mode, retry::compile),
         circuit_breaker: one.read(p, "circuitBreaker", level.circuit_breaker, |s| s.mode, circuit_breaker::compile),
         fallback: one.read(p, "fallback", level.fallback, |s| s.mode, fallback::compile),
+        on_failure: one.read(p, "onFailure", level.on_failure, |s| s.mode, on_failure::compile),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::fallback::FallbackSpec;
 use crate::headers::SecurityHeadersSpec;
 use crate::ip_allow::IpAllowSpec;
 use crate::mode::Mode;
+use crate::on_failure::OnFailureSpec;
 use crate::retry::RetrySpec;
 use crate::schema::SchemaSpec;
 use crate::split::SplitSpec;
@@ -199,6 +200,9 @@ pub struct RuleSpec {
     /// The answer when the upstream has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback: Option<FallbackSpec>,
+    /// What becomes of a request that the upstream did not answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<OnFailureSpec>,
     /// The largest request body; the tenant's ceiling stays above it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_body_size: Option<SizeText>,
@@ -280,6 +284,9 @@ pub struct RouteSpec {
     /// The answer when the upstream has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback: Option<FallbackSpec>,
+    /// What becomes of a request that the upstream did not answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<OnFailureSpec>,
     /// The largest request body; the tenant's ceiling stays above it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_body_size: Option<SizeText>,

@@ -15,6 +15,7 @@ use crate::introspection::IntrospectionSpec;
 use crate::ip_allow::IpAllowSpec;
 use crate::jwt::JwtSpec;
 use crate::mutual_tls::MutualTlsSpec;
+use crate::on_failure::OnFailureSpec;
 use crate::reference::{LabelSelector, SecretRef};
 use crate::retry::RetrySpec;
 use crate::route::TimeoutsSpec;
@@ -169,4 +170,7 @@ pub struct TenantSpec {
     /// The answer when the upstream has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback: Option<FallbackSpec>,
+    /// What becomes of a request that the upstream did not answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<OnFailureSpec>,
 }

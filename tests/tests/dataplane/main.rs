@@ -5,6 +5,7 @@ mod addresses;
 mod drain;
 mod forward;
 mod http;
+mod on_failure;
 mod providers;
 mod reload;
 mod schema;

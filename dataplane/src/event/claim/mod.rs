@@ -18,7 +18,7 @@ pub use self::record::Confirmed;
 pub use self::redis::{Away, Claim, Claims, ClaimsCounters, ClaimsState, Conversation, Wanted};
 pub use self::settings::{ClaimsError, RedisSettings};
 
-use policy::names::{ObjectRef, TenantName};
+use policy::names::{Kind, ObjectRef, TenantName};
 use ring::digest::{Context, SHA256};
 
 use super::Event;
@@ -27,7 +27,7 @@ use super::Event;
 pub type Key = [u8; 16];
 
 /// Hashes parts so that no two lists of parts are the same text: each is led by its length.
-pub(super) fn digest<const N: usize>(parts: [&[u8]; N]) -> Key {
+pub(crate) fn digest<const N: usize>(parts: [&[u8]; N]) -> Key {
     let mut context = Context::new(&SHA256);
     for part in parts {
         context.update(&(part.len() as u64).to_be_bytes());
@@ -43,7 +43,7 @@ pub(super) fn digest<const N: usize>(parts: [&[u8]; N]) -> Key {
 /// The conversation that an event belongs to.
 pub(super) fn conversation_key(tenant: &TenantName, source: &ObjectRef, conversation: &str) -> Key {
     digest([
-        b"conversation",
+        if source.kind == Kind::Route { b"requests" } else { &b"conversation"[..] },
         tenant.as_str().as_bytes(),
         source.namespace.as_bytes(),
         source.name.as_bytes(),
@@ -55,7 +55,11 @@ pub(super) fn conversation_key(tenant: &TenantName, source: &ObjectRef, conversa
 /// refusal was mended, it must be delivered.
 pub(super) fn event_key(event: &Event, refused: bool) -> Key {
     digest([
-        if refused { b"refused" } else { b"event" },
+        match refused {
+            _ if event.source.kind == Kind::Route => b"request",
+            true => b"refused",
+            false => &b"event"[..],
+        },
         event.tenant.as_str().as_bytes(),
         event.source.namespace.as_bytes(),
         event.source.name.as_bytes(),

@@ -7,7 +7,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use serde::Serialize;
 
-use super::row::{COLUMNS, DAMAGED, DEAD, DRAINED, PARKED, Read, SPOOLED, WAITING, read};
+use super::row::{COLUMNS, DAMAGED, DEAD, DRAINED, PARKED, ROUTE, Read, SPOOLED, WAITING, read};
 use super::{Spool, SpoolError, open_reader};
 use crate::event::claim::Key;
 
@@ -66,7 +66,7 @@ impl State {
 pub struct Filter {
     /// Of this tenant.
     pub tenant: Option<String>,
-    /// Of this source: `namespace/name`.
+    /// Of this source: `namespace/name`; of a Route, `Route namespace/name`.
     pub source: Option<String>,
     /// Of this conversation.
     pub conversation: Option<String>,
@@ -107,7 +107,7 @@ impl Filter {
 /// A change that an operator asks for.
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// Dead letters that match are due at once, with all their attempts.
+    /// Dead letters that match are due at once, with all their attempts. Requests are left: see [`NOT_REPLAYED`].
     Replay(Filter),
     /// What matches is deleted.
     Drop(Filter),
@@ -120,7 +120,7 @@ pub struct Listed {
     pub row: i64,
     /// Whose.
     pub tenant: String,
-    /// `namespace/name` of its source.
+    /// `namespace/name` of its source; `Route namespace/name` for a request that failed.
     pub source: String,
     /// Its conversation.
     pub conversation: String,
@@ -195,15 +195,37 @@ pub fn list(directory: &Path, filter: &Filter, after_row: i64, limit: u32) -> Re
     Ok(conn.prepare(&sql)?.query_map(params_from_iter(values), listed)?.collect::<Result<_, _>>()?)
 }
 
+/// What a change would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// So many it would change.
+    pub events: u64,
+    /// So many requests match, which a replay leaves.
+    pub requests: u64,
+}
+
+/// Why a replay leaves requests.
+pub const NOT_REPLAYED: &str = "these are requests to a Route, which have no destination and are not replayed: \
+    show them, send them again as their caller would, then drop them";
+
 /// Counts what matches: the dry run of a change.
 ///
 /// # Errors
 /// [`SpoolError::Store`]
-pub fn count(directory: &Path, filter: &Filter) -> Result<u64, SpoolError> {
-    let (condition, values) = filter.condition();
-    let sql = format!("SELECT count(*) FROM events WHERE {condition}");
-    let count: i64 = open_reader(directory)?.query_row(&sql, params_from_iter(values), |row| row.get(0))?;
-    Ok(count.unsigned_abs())
+pub fn count(directory: &Path, change: &Change) -> Result<Counted, SpoolError> {
+    let conn = open_reader(directory)?;
+    let matching = |filter: &Filter, also: &str| {
+        let (condition, values) = filter.condition();
+        let sql = format!("SELECT count(*) FROM events WHERE {condition} AND {also}");
+        conn.query_row(&sql, params_from_iter(values), |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
+    };
+    Ok(match change {
+        Change::Replay(filter) => Counted {
+            events: matching(filter, &format!("source NOT LIKE '{ROUTE}%'"))?,
+            requests: matching(filter, &format!("source LIKE '{ROUTE}%'"))?,
+        },
+        Change::Drop(filter) => Counted { events: matching(filter, "1")?, requests: 0 },
+    })
 }
 
 /// Shows one event.
@@ -245,7 +267,7 @@ pub(super) fn replay(conn: &Connection, filter: &Filter) -> rusqlite::Result<Vec
     let (condition, values) = filter.condition();
     conn.prepare(&format!(
         "UPDATE events SET state=0, attempts=0, due_ms=0, replayed=1, expires_ms=NULL, reason=NULL
-         WHERE {condition} AND state={DEAD} RETURNING conversation, tenant"
+         WHERE {condition} AND state={DEAD} AND source NOT LIKE '{ROUTE}%' RETURNING conversation, tenant"
     ))?
     .query_map(params_from_iter(values), |row| Ok((row.get(0)?, row.get(1)?)))?
     .collect()

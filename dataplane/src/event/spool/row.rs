@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use policy::names::{ObjectRef, TenantName};
+use policy::names::{Kind, ObjectRef, TenantName};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
@@ -136,6 +136,15 @@ pub(super) fn weight(event: &Event) -> u64 {
     (texts + bodies + 256) as u64
 }
 
+/// Sources of requests begin with this; no name of a WebhookSource does.
+pub(super) const ROUTE: &str = "Route ";
+
+/// A WebhookSource as `namespace/name`; a Route, whose requests are never delivered, as `Route namespace/name`.
+fn source_text(source: &ObjectRef) -> String {
+    let kind = if source.kind == Kind::Route { ROUTE } else { "" };
+    format!("{kind}{}/{}", source.namespace, source.name)
+}
+
 pub(super) fn insert(conn: &Connection, new: &NewRow<'_>) -> rusqlite::Result<()> {
     let event = new.event;
     let head = rmp_serde::to_vec_named(&Head {
@@ -167,7 +176,7 @@ pub(super) fn insert(conn: &Connection, new: &NewRow<'_>) -> rusqlite::Result<()
         new.sequence,
         new.previous,
         event.tenant.as_str(),
-        format!("{}/{}", event.source.namespace, event.source.name),
+        source_text(&event.source),
         &*event.conversation,
         &*event.id,
         new.accepted_ms,
@@ -276,8 +285,6 @@ pub(crate) fn spooled(conn: &Connection, most: usize) -> rusqlite::Result<Vec<Re
 
 #[cfg(test)]
 mod tests {
-    use policy::names::Kind;
-
     use super::*;
 
     #[test]
