@@ -4,11 +4,11 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use tests::client::{Answer, get, post, request};
-use tests::gateway::{Gateway, binary};
-use tests::manifests::tenant;
+use tests::gateway::{Gateway, binary, free_address};
+use tests::manifests::{service, tenant};
 use tests::upstream::{Reply, Upstream};
 
-use super::{HOST, acme, start};
+use super::{HOST, acme, route, start};
 
 const KEEP: &str = "      onFailure: {type: DeadLetter, maxBodySize: 64Ki}";
 
@@ -18,11 +18,13 @@ fn kept(answer: &Answer) -> Option<&str> {
 
 fn dead(gateway: &Gateway) -> Vec<Value> {
     let listed = get("localhost", "/events?state=dead").send(gateway.admin).unwrap().json();
-    listed["events"].as_array().unwrap().clone()
+    listed.get("events").unwrap().as_array().unwrap().clone()
 }
 
 fn shown(gateway: &Gateway, listed: &Value) -> Value {
-    get("localhost", &format!("/events/{}", listed["row"])).send(gateway.admin).unwrap().json()["event"].clone()
+    let row = listed.get("row").unwrap();
+    let shown = get("localhost", &format!("/events/{row}")).send(gateway.admin).unwrap().json();
+    shown.get("event").unwrap().clone()
 }
 
 /// `postern events` on the gateway's data: whether it went well, and what it said.
@@ -78,6 +80,17 @@ fn the_fallback_and_an_upstreams_own_503_are_answered_as_ever_and_kept() {
     assert_eq!((answer.status, answer.text().as_str(), kept(&answer)), (503, "full", Some("kept")));
     let event = shown(&gateway, &dead(&gateway)[0]);
     assert_eq!((&event["data"]["status"], &event["data"]["method"]), (&json!(503), &json!("DELETE")));
+}
+
+#[test]
+fn a_body_of_which_nothing_was_sent_is_kept_whole() {
+    let nobody = free_address().unwrap();
+    let manifests = tenant("acme", HOST, "") + &service("acme", "echo", 8080, nobody) + &route("echo", "/", KEEP);
+    let gateway = Gateway::start(&manifests).unwrap();
+    let body = json!({"text": "x".repeat(60_000)});
+    let answer = post(HOST, "/", body.to_string()).send(gateway.address).unwrap();
+    assert_eq!((answer.status, kept(&answer)), (502, Some("kept")));
+    assert_eq!(shown(&gateway, &dead(&gateway)[0])["data"]["body"], body);
 }
 
 #[test]

@@ -84,6 +84,13 @@ mod tests {
         assert_eq!(next_number(None, 700, 500), 701);
     }
 
+    #[test]
+    fn a_route_shares_no_conversation_with_a_source_of_its_name() {
+        let tenant = TenantName::parse("acme").unwrap();
+        let key = |kind| conversation_key(&tenant, &ObjectRef::new(kind, "acme", "echo"), "");
+        assert_ne!(key(Kind::Route), key(Kind::WebhookSource));
+    }
+
     proptest::proptest! {
         #[test]
         fn keys_are_injective(a in ".{0,6}", b in ".{0,6}", c in ".{0,6}", d in ".{0,6}") {
