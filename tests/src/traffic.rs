@@ -4,10 +4,8 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::collections::{HashMap, HashSet};
-use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Condvar, Mutex};
 
 use ring::hmac;
 
@@ -89,53 +87,85 @@ pub fn sign(body: &str) -> String {
 }
 
 /// Sends until it is acknowledged, as a provider does: whatever happens, the same bytes again.
-fn send_until_acknowledged(address: SocketAddr, body: &str, stop: &AtomicBool) -> bool {
+fn send_until_acknowledged(address: SocketAddr, body: &str, traffic: &Traffic) -> bool {
     let request = post(HOST, "/webhooks/whatsapp", body)
         .header("x-hub-signature-256", &sign(body))
         .header("content-type", "application/json");
-    while !stop.load(Ordering::Acquire) {
+    while !traffic.stopped() {
         match request.send(address) {
             Ok(answer) if answer.status == 200 => return true,
             Ok(answer) => {
-                assert!(answer.status >= 500, "a valid event was refused: {} {}", answer.status, answer.text())
+                assert!(answer.status >= 500, "a valid event was refused: {} {}", answer.status, answer.text());
             }
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::thread::yield_now(),
             Err(_) => {}
         }
+        traffic.breathe();
     }
     false
 }
 
-/// Ids that got their 2xx, in order, by conversation.
-pub type Acknowledged = Arc<Mutex<HashMap<String, Vec<String>>>>;
-
 /// What senders and a test share.
 #[derive(Debug, Default)]
 pub struct Traffic {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
     /// Batches that got their 2xx.
-    pub posts: AtomicU64,
+    posts: u64,
     /// Senders wait while that many did; none at first.
-    pub allowed: AtomicU64,
-    /// Senders end.
-    pub stop: AtomicBool,
-    /// What was acknowledged.
-    pub acknowledged: Acknowledged,
+    allowed: u64,
+    stop: bool,
+    acknowledged: HashMap<String, Vec<String>>,
 }
 
 impl Traffic {
     /// Lets so many more batches through, and waits until they are acknowledged.
     pub fn pass(&self, more: u64) {
-        let at = self.posts.load(Ordering::Acquire) + more;
-        self.allowed.fetch_max(at, Ordering::AcqRel);
-        while self.posts.load(Ordering::Acquire) < at {
-            std::thread::yield_now();
-        }
+        let mut state = self.state.lock().unwrap();
+        let at = state.posts + more;
+        state.allowed = state.allowed.max(at);
+        self.changed.notify_all();
+        drop(self.changed.wait_while(state, |state| state.posts < at).unwrap());
+    }
+
+    /// Senders end.
+    pub fn stop(&self) {
+        self.state.lock().unwrap().stop = true;
+        self.changed.notify_all();
     }
 
     /// Ids that got their 2xx, in order, by conversation.
     #[must_use]
     pub fn acknowledged(&self) -> HashMap<String, Vec<String>> {
-        self.acknowledged.lock().unwrap().clone()
+        self.state.lock().unwrap().acknowledged.clone()
+    }
+
+    /// Waits until a batch may be sent; false when senders end.
+    fn may_send(&self) -> bool {
+        let state = self.state.lock().unwrap();
+        let state = self.changed.wait_while(state, |state| !state.stop && state.posts >= state.allowed).unwrap();
+        !state.stop
+    }
+
+    fn stopped(&self) -> bool {
+        self.state.lock().unwrap().stop
+    }
+
+    fn was_acknowledged(&self, conversation: String, ids: Vec<String>) {
+        let mut state = self.state.lock().unwrap();
+        state.acknowledged.entry(conversation).or_default().extend(ids);
+        state.posts += 1;
+        self.changed.notify_all();
+    }
+
+    /// What a provider does before it tries again.
+    fn breathe(&self) {
+        let state = self.state.lock().unwrap();
+        let pause = std::time::Duration::from_millis(20);
+        drop(self.changed.wait_timeout_while(state, pause, |state| !state.stop).unwrap());
     }
 }
 
@@ -143,18 +173,13 @@ impl Traffic {
 pub fn sender(number: u64, address: SocketAddr, traffic: &Traffic) {
     let mut random = Random(number);
     let mut next = 0_u64;
-    while !traffic.stop.load(Ordering::Acquire) {
-        if traffic.posts.load(Ordering::Acquire) >= traffic.allowed.load(Ordering::Acquire) {
-            std::thread::yield_now();
-            continue;
-        }
+    while traffic.may_send() {
         let conversation = format!("49{number:02}{:02}", random.below(CONVERSATIONS_PER_SENDER));
         let ids: Vec<String> =
             (0..=random.below(3)).map(|part| format!("wamid.{conversation}.{next}.{part}")).collect();
         next += 1;
-        if send_until_acknowledged(address, &body(&conversation, &ids), &traffic.stop) {
-            traffic.acknowledged.lock().unwrap().entry(conversation).or_default().extend(ids.iter().cloned());
-            traffic.posts.fetch_add(1, Ordering::AcqRel);
+        if send_until_acknowledged(address, &body(&conversation, &ids), traffic) {
+            traffic.was_acknowledged(conversation, ids);
         }
     }
 }

@@ -38,7 +38,7 @@ fn no_acknowledged_event_is_lost_or_overtaken_whenever_the_gateway_is_killed() {
             traffic.pass(1 + random.below(40));
             gateway.restart().unwrap();
         }
-        traffic.stop.store(true, Ordering::Release);
+        traffic.stop();
     });
     let acknowledged = traffic.acknowledged();
     let arrived = settled(&receiver, &acknowledged);

@@ -78,7 +78,7 @@ fn no_acknowledged_event_is_lost_or_overtaken_whatever_dies() {
                 }
             }
         }
-        traffic.stop.store(true, Ordering::Release);
+        traffic.stop();
     });
     let acknowledged = traffic.acknowledged();
     let arrived = settled(&receiver, &acknowledged);

@@ -1,7 +1,5 @@
 //! Gateways, delivers and spools in processes of their own: each kind dies while events arrive.
 
-use std::sync::atomic::Ordering;
-
 use tests::gateway::Gateway;
 use tests::installation::Installation;
 use tests::rabbitmq::RabbitMq;
@@ -56,7 +54,7 @@ fn no_role_loses_or_overtakes_when_it_dies() {
                 }
             }
         }
-        traffic.stop.store(true, Ordering::Release);
+        traffic.stop();
     });
     let acknowledged = traffic.acknowledged();
     let arrived = settled(&receiver, &acknowledged);

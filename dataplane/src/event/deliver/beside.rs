@@ -19,7 +19,7 @@ pub(super) const HOLD: Duration = Duration::from_secs(1);
 const DRAINED_AT_ONCE: usize = 256;
 /// The least time between two such batches: what was kept must not crowd out what comes in.
 const DRAIN_PAUSE: Duration = Duration::from_millis(50);
-/// How soon draining is tried again when the broker took nothing.
+/// How soon what the broker did not take is tried again.
 const DRAIN_RETRY: Duration = Duration::from_millis(500);
 
 /// The broker's side of a shard.
@@ -93,13 +93,24 @@ impl Beside {
 /// Hands what the broker did not take to the broker, in order, at a bounded rate; for ever.
 pub(super) async fn drain(shared: &Shared) {
     let Some(beside) = &shared.beside else { return std::future::pending().await };
+    // What one partition does not take must not hold up the others: it is passed over until the next round.
+    let mut after = 0;
     loop {
-        let pause = match shared.queue.next_spooled(DRAINED_AT_ONCE) {
-            Ok(batch) if batch.is_empty() => {
+        let pause = match shared.queue.next_spooled(after, DRAINED_AT_ONCE) {
+            Ok(batch) if batch.is_empty() && after == 0 => {
                 shared.queue.spooled().await;
                 continue;
             }
-            Ok(batch) => drain_batch(shared, beside, batch).await,
+            Ok(batch) if batch.is_empty() => {
+                after = 0;
+                DRAIN_RETRY
+            }
+            Ok(batch) => {
+                let last = batch.last().map_or(0, Read::row);
+                let all = drain_batch(shared, beside, batch).await;
+                after = if all { after } else { last };
+                DRAIN_PAUSE
+            }
             Err(error) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
@@ -112,7 +123,8 @@ pub(super) async fn drain(shared: &Shared) {
     }
 }
 
-async fn drain_batch(shared: &Shared, beside: &Beside, batch: Vec<Read>) -> Duration {
+/// Whether the broker has all of it now, and that is noted.
+async fn drain_batch(shared: &Shared, beside: &Beside, batch: Vec<Read>) -> bool {
     let (mut rows, mut outgoing) = (Vec::new(), Vec::new());
     for read in batch {
         let (row, drained) = match read {
@@ -144,7 +156,7 @@ async fn drain_batch(shared: &Shared, beside: &Beside, batch: Vec<Read>) -> Dura
     add(&beside.counters.drained, taken.len() as u64);
     // Should this fail, they are drained again: a repeat, under the same ids and numbers.
     let noted = taken.is_empty() || shared.queue.drained(taken).await;
-    if all && noted { DRAIN_PAUSE } else { DRAIN_RETRY }
+    all && noted
 }
 
 impl Beside {

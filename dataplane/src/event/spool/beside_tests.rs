@@ -85,7 +85,7 @@ fn what_the_broker_did_not_take_is_drained_before_it_is_attempted() {
     assert!(run(shard.keep(vec![numbered(10)])).unwrap()[0].duplicate, "a repeat adds nothing");
     let Some(Read::Whole(head)) = queue.next(&key()).unwrap() else { panic!("nothing is owed") };
     assert!(head.in_broker, "its turn comes from the broker");
-    let spooled = queue.next_spooled(10).unwrap();
+    let spooled = queue.next_spooled(0, 10).unwrap();
     let rows: Vec<i64> = spooled
         .iter()
         .map(|read| match read {
@@ -95,7 +95,7 @@ fn what_the_broker_did_not_take_is_drained_before_it_is_attempted() {
         .collect();
     assert_eq!(rows.len(), 2);
     assert!(run(queue.drained(rows.clone())));
-    assert!(queue.next_spooled(10).unwrap().is_empty());
+    assert!(queue.next_spooled(0, 10).unwrap().is_empty());
     assert_eq!(consult(&shard, 10, Some(rows[0])), Verdict::Clear { done: None, idle: false });
     let settled =
         Record { envelope: envelope(10), row: Some(rows[0]), settlement: Settlement::Delivered, unsure: false };

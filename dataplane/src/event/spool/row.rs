@@ -64,6 +64,17 @@ pub enum Read {
     Damaged(i64),
 }
 
+impl Read {
+    /// Its row.
+    #[must_use]
+    pub fn row(&self) -> i64 {
+        match self {
+            Self::Whole(pending) => pending.row,
+            Self::Damaged(row) => *row,
+        }
+    }
+}
+
 fn checksum(head: &[u8], numbers: (i64, Option<i64>), data: &[u8], dataraw: Option<&[u8]>) -> Key {
     let previous = numbers.1.unwrap_or(i64::MIN);
     digest([&numbers.0.to_be_bytes(), &previous.to_be_bytes(), head, data, dataraw.unwrap_or_default()])
@@ -265,11 +276,12 @@ pub(crate) fn heads(conn: &Connection) -> rusqlite::Result<Vec<(Key, String)>> {
 /// Bytes that are read to be drained together.
 const SPOOLED_BYTES_AT_ONCE: u64 = 8 << 20;
 
-/// What waits for the broker, oldest first.
-pub(crate) fn spooled(conn: &Connection, most: usize) -> rusqlite::Result<Vec<Read>> {
-    let mut statement =
-        conn.prepare_cached(&format!("SELECT {COLUMNS} FROM events WHERE state={SPOOLED} ORDER BY row LIMIT ?"))?;
-    let mut rows = statement.query([i64::try_from(most).unwrap_or(i64::MAX)])?;
+/// What waits for the broker, oldest first, after a row.
+pub(crate) fn spooled(conn: &Connection, after_row: i64, most: usize) -> rusqlite::Result<Vec<Read>> {
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM events WHERE state={SPOOLED} AND row>? ORDER BY row LIMIT ?"
+    ))?;
+    let mut rows = statement.query([after_row, i64::try_from(most).unwrap_or(i64::MAX)])?;
     let (mut batch, mut bytes) = (Vec::new(), 0);
     while bytes < SPOOLED_BYTES_AT_ONCE
         && let Some(row) = rows.next()?

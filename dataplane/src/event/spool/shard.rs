@@ -197,12 +197,12 @@ impl Queue {
         self.wakes.spooled.notified().await;
     }
 
-    /// What waits for the broker, oldest first.
+    /// What waits for the broker, oldest first, after a row (0 for the beginning).
     ///
     /// # Errors
     /// [`SpoolError::Store`]
-    pub fn next_spooled(&self, most: usize) -> Result<Vec<Read>, SpoolError> {
-        Ok(spooled(&self.reader, most)?)
+    pub fn next_spooled(&self, after_row: i64, most: usize) -> Result<Vec<Read>, SpoolError> {
+        Ok(spooled(&self.reader, after_row, most)?)
     }
 
     /// These rows are in the broker now; true when that is durable.
