@@ -257,13 +257,13 @@ fn decode(row: &Row<'_>) -> Option<Pending> {
     Some(Pending { row: row.get(0).ok()?, attempts, due_ms: row.get(8).ok()?, in_broker, unsure, envelope })
 }
 
+fn select_next() -> String {
+    format!("SELECT {COLUMNS} FROM events WHERE conversation=? AND state<{DEAD} ORDER BY sequence, row LIMIT 1")
+}
+
 /// The oldest event that a conversation is owed.
 pub(crate) fn next_of(conn: &Connection, conversation: &Key) -> rusqlite::Result<Option<Read>> {
-    conn.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM events WHERE conversation=? AND state<{DEAD} ORDER BY sequence, row LIMIT 1"
-    ))?
-    .query_row([conversation], read)
-    .optional()
+    conn.prepare_cached(&select_next())?.query_row([conversation], read).optional()
 }
 
 /// Every conversation that is owed something, with its tenant.
@@ -297,7 +297,23 @@ pub(crate) fn spooled(conn: &Connection, after_row: i64, most: usize) -> rusqlit
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::super::{Spool, open_reader};
     use super::*;
+
+    #[test]
+    fn a_statement_is_planned_once_for_all_that_is_bound_to_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let _spool = Spool::open(dir.path(), 1 << 20).unwrap();
+        let reader = open_reader(dir.path()).unwrap();
+        for conversation in 0..3 {
+            assert!(next_of(&reader, &[conversation; 16]).unwrap().is_none());
+        }
+        let again = reader.prepare_cached(&select_next()).unwrap();
+        assert_eq!(again.get_status(StatementStatus::RePrepare), 0);
+        assert!(again.get_status(StatementStatus::Run) > 1, "the statement is kept");
+    }
 
     #[test]
     fn a_head_of_an_older_version_is_read() {
