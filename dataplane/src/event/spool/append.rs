@@ -92,6 +92,7 @@ impl Writer {
             effects.ids.push((tenant.to_owned(), old, -1));
         }
         effects.ids.push((tenant.to_owned(), until, 1));
+        effects.known.push((id, until, sequence));
         let start = match refused {
             Some((reason, retention)) => {
                 effects.counts.push((|counters| &counters.refused, 1));

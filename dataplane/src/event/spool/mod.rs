@@ -8,6 +8,7 @@ mod checkpoint;
 mod command;
 mod consult;
 mod dedupe;
+mod known;
 pub mod operate;
 mod row;
 mod schema;

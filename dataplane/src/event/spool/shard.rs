@@ -5,17 +5,21 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use policy::names::TenantName;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::checkpoint::Checkpointer;
 use super::command::{Ask, Command, Numbered, Record, Settlement, Verdict};
+use super::dedupe;
+use super::known::Known;
 use super::operate::Change;
 use super::row::{Read, heads, next_of, spooled};
 use super::writer::{Wakes, Writer};
 use super::{Spool, SpoolError};
-use crate::event::claim::Key;
+use crate::event::claim::{Key, event_key};
+use crate::event::counters::add;
 use crate::event::{AcceptError, Accepted, Counters, Entry};
 
 /// How the spool is kept.
@@ -56,6 +60,7 @@ pub struct Shard {
     checkpointer: Checkpointer,
     counters: Arc<Counters>,
     wakes: Arc<Wakes>,
+    known: Arc<Known>,
     settings: Settings,
 }
 
@@ -67,16 +72,17 @@ impl Shard {
     pub fn open(settings: Settings) -> Result<Self, SpoolError> {
         let spool = Spool::open(&settings.directory, settings.max_bytes)?;
         let counters = Arc::new(Counters::default());
-        let wakes = Arc::new(Wakes::default());
+        let (wakes, known) = (Arc::new(Wakes::default()), Arc::new(Known::default()));
         let bounds = (settings.max_bytes / 2, settings.max_ids_per_tenant);
-        let writer = Writer::load(spool, counters.clone(), wakes.clone(), bounds, settings.beside_broker)?;
+        let writer =
+            Writer::load(spool, counters.clone(), (wakes.clone(), known.clone()), bounds, settings.beside_broker)?;
         let checkpointer = Checkpointer::start(&settings.directory)?;
         let (commands, queued) = mpsc::channel(settings.queued_posts);
         let writer = std::thread::Builder::new()
             .name("spool-writer".into())
             .spawn(move || writer.run(queued))
             .map_err(|cause| SpoolError::File { path: settings.directory.clone(), cause })?;
-        Ok(Self { commands, writer, checkpointer, counters, wakes, settings })
+        Ok(Self { commands, writer, checkpointer, counters, wakes, known, settings })
     }
 
     /// Makes all entries of one POST durable, or none, in their order; numbers them.
@@ -84,7 +90,22 @@ impl Shard {
     /// # Errors
     /// [`AcceptError`]; none of the entries counts then.
     pub async fn append(&self, entries: Vec<Entry>) -> Result<Vec<Accepted>, AcceptError> {
+        if let Some(repeats) = self.repeats(&entries) {
+            return Ok(repeats);
+        }
         self.accepted(|reply| Command::Append { entries, reply }).await
+    }
+
+    /// The answer to a POST whose entries are all known to be durable.
+    fn repeats(&self, entries: &[Entry]) -> Option<Vec<Accepted>> {
+        let id = |entry: &Entry| {
+            let (new, refused) = entry.parts();
+            event_key(&new.event, refused.is_some())
+        };
+        let ids: Vec<Key> = entries.iter().map(id).collect();
+        let numbers = self.known.all(&ids, dedupe::hour(Timestamp::now().as_millisecond()))?;
+        add(&self.counters.duplicates, numbers.len() as u64);
+        Some(numbers.into_iter().map(|sequence| Accepted { sequence, duplicate: true }).collect())
     }
 
     /// Keeps events that have their numbers, all or none.

@@ -175,3 +175,33 @@ fn two_processes_cannot_share_a_spool_and_a_newer_one_is_refused() {
     Connection::open(dir.path().join("events.sqlite")).unwrap().pragma_update(None, "user_version", 99).unwrap();
     assert!(matches!(Shard::open(Settings::new(dir.path())), Err(SpoolError::Newer { found: 99 })));
 }
+
+#[test]
+fn a_repeat_of_what_is_durable_asks_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = open(dir.path());
+    let first = run(path.append(vec![deliver("a", "1"), deliver("a", "2")])).unwrap();
+    let commits = path.counters().commits.load(std::sync::atomic::Ordering::Relaxed);
+    let again = run(path.append(vec![deliver("a", "2"), deliver("a", "1")])).unwrap();
+    assert!(again.iter().all(|one| one.duplicate));
+    assert_eq!([again[0].sequence, again[1].sequence], [first[1].sequence, first[0].sequence]);
+    let counters = path.counters();
+    assert_eq!(counters.commits.load(std::sync::atomic::Ordering::Relaxed), commits);
+    assert_eq!(counters.duplicates.load(std::sync::atomic::Ordering::Relaxed), 2);
+    let mixed = run(path.append(vec![deliver("a", "1"), deliver("a", "3")])).unwrap();
+    assert_eq!(mixed.iter().map(|one| one.duplicate).collect::<Vec<_>>(), [true, false]);
+    path.shutdown();
+}
+
+#[test]
+fn an_id_that_the_store_gave_up_is_known_nowhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = Shard::open(Settings { max_ids_per_tenant: 1, ..Settings::new(dir.path()) }).unwrap();
+    for id in ["1", "2", "3"] {
+        run(path.append(vec![deliver("a", id)])).unwrap();
+    }
+    assert!(path.counters().ids_forgotten.load(std::sync::atomic::Ordering::Relaxed) > 0);
+    let again = run(path.append(vec![deliver("a", "1"), deliver("a", "3")])).unwrap();
+    assert!(again.iter().all(|one| !one.duplicate), "{again:?}");
+    path.shutdown();
+}

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::command::{AcceptReply, Command, Count, Verdict};
 use super::dedupe::{self, Buckets};
+use super::known::Known;
 use super::operate::{self, Change};
 use super::row::{DEAD, DRAINED, SPOOLED, WAITING};
 use super::settle::{self, remove};
@@ -62,6 +63,10 @@ enum Reply {
 pub(super) struct Effects {
     pub(super) depth: HashMap<TenantName, (i64, i64)>,
     pub(super) ids: Vec<(String, i64, i64)>,
+    /// New ids with the hours until which they are remembered, and their numbers.
+    pub(super) known: Vec<(Key, i64, i64)>,
+    /// Ids were given up before their time.
+    gave_up: bool,
     pub(super) woken: Vec<(Key, TenantName)>,
     pub(super) counts: Vec<(Count, u64)>,
     /// Something waits for the broker.
@@ -89,6 +94,7 @@ pub(crate) struct Writer {
     pub(super) spool: Spool,
     pub(super) counters: Arc<Counters>,
     wakes: Arc<Wakes>,
+    known: Arc<Known>,
     buckets: Buckets,
     pub(super) floor: i64,
     accept_below: i64,
@@ -101,7 +107,7 @@ impl Writer {
     pub(crate) fn load(
         spool: Spool,
         counters: Arc<Counters>,
-        wakes: Arc<Wakes>,
+        (wakes, known): (Arc<Wakes>, Arc<Known>),
         (accept_below, max_ids): (u64, u64),
         beside_broker: bool,
     ) -> Result<Self, SpoolError> {
@@ -126,7 +132,7 @@ impl Writer {
         }
         let bound = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let (accept_below, max_ids) = (bound(accept_below), bound(max_ids));
-        Ok(Self { spool, counters, wakes, buckets, floor, accept_below, max_ids, beside_broker })
+        Ok(Self { spool, counters, wakes, known, buckets, floor, accept_below, max_ids, beside_broker })
     }
 
     /// Runs until told to stop, or until nobody can tell it anything any more.
@@ -287,18 +293,25 @@ impl Writer {
         let dropped = dedupe::forget(&self.spool.conn, &tenant, hour)?;
         if early {
             effects.counts.push((|counters| &counters.ids_forgotten, dropped as u64));
+            effects.gave_up = true;
         }
         effects.ids.push((tenant, hour, -i64::try_from(dropped).unwrap_or(0)));
         Ok(())
     }
 
     fn apply(&mut self, effects: Effects) {
-        let Effects { depth, ids, woken, counts, spooled, floor } = effects;
+        let Effects { depth, ids, known, gave_up, woken, counts, spooled, floor } = effects;
         for (tenant, (rows, bytes)) in depth {
             self.counters.change_depth(&tenant, rows, bytes);
         }
         for (tenant, hour, n) in ids {
             self.buckets.change(&tenant, hour, n);
+        }
+        // What was given up may be among the new ones.
+        if gave_up {
+            self.known.clear();
+        } else {
+            self.known.add(known);
         }
         for (counter, n) in counts {
             add(counter(&self.counters), n);
