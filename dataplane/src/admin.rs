@@ -165,8 +165,7 @@ fn metrics(view: &View) -> Response<Full<Bytes>> {
     for upstream in view.upstreams.all() {
         if let Some(breaker) = &upstream.breaker {
             let state = breaker.state(since_origin(tokio::time::Instant::now()));
-            let gauge =
-                view.metrics.breaker_state.with_label_values(&[upstream.tenant.as_str(), &upstream.key.to_string()]);
+            let gauge = view.metrics.breaker_state.with_label_values(&[upstream.tenant.as_str(), &*upstream.name]);
             gauge.set(match state {
                 BreakerState::Closed => 0,
                 BreakerState::HalfOpen => 1,
@@ -201,7 +200,7 @@ fn breakers(view: &View) -> Value {
     let state = |upstream: &Arc<crate::upstream::Upstream>| {
         let breaker = upstream.breaker.as_ref()?;
         Some(
-            json!({"tenant": upstream.tenant.as_str(), "upstream": upstream.key.to_string(), "state": breaker.state(now).word()}),
+            json!({"tenant": upstream.tenant.as_str(), "upstream": &*upstream.name, "state": breaker.state(now).word()}),
         )
     };
     json!({"breakers": upstreams.iter().filter_map(state).collect::<Vec<_>>()})

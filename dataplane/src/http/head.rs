@@ -3,7 +3,9 @@
 //! Stricter than the parser behind it, which takes bare line feeds, several or no `Host`, `Content-Length`
 //! beside `Transfer-Encoding`, and more that two parties could read in two ways.
 
-use httparse::{EMPTY_HEADER, Header, Status};
+use std::mem::MaybeUninit;
+
+use httparse::{Header, Status};
 use policy::refusal::{Reason, Refusal};
 
 use super::limits::HttpLimits;
@@ -30,10 +32,11 @@ fn malformed(detail: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
 /// A refusal that names what is wrong.
 pub(crate) fn check(head: &[u8], limits: &HttpLimits) -> Result<Framing, Refusal> {
     check_line_ends(head)?;
-    let mut table = [EMPTY_HEADER; MAX_FIELDS];
+    // Only what is there is written into the table: most heads are short.
+    let mut table = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let allowed = table.len().min(limits.header_fields);
-    let mut request = httparse::Request::new(table.get_mut(..allowed).unwrap_or_default());
-    match request.parse(head) {
+    let mut request = httparse::Request::new(&mut []);
+    match request.parse_with_uninit_headers(head, table.get_mut(..allowed).unwrap_or_default()) {
         Ok(Status::Complete(length)) if length == head.len() => {}
         Ok(_) => return Err(malformed("the head has an empty line where none may be")),
         Err(httparse::Error::TooManyHeaders) => {

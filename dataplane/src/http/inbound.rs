@@ -18,7 +18,9 @@ use super::watch::Watch;
 use super::{host, hygiene, path};
 use crate::upstream::hop_by_hop;
 
-const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// What is known of a connection.
 #[derive(Clone, Debug)]
@@ -195,22 +197,22 @@ impl Parsed {
     /// Tells the upstream where the request came from. What an untrusted peer said of it is replaced, what a
     /// trusted hop said is continued.
     pub fn forwarded(&mut self) {
-        const FOR: &str = "x-forwarded-for";
         let peer = super::address::plain(self.connection.peer.ip());
-        let chain = self.headers.get_all(FOR).iter().filter_map(|value| value.to_str().ok());
-        let chain: Vec<&str> = chain.filter(|_| self.connection.hops.trusts_peer(peer)).collect();
-        let told = if chain.is_empty() { peer.to_string() } else { format!("{}, {peer}", chain.join(", ")) };
         let trusted = self.connection.hops.trusts_peer(peer);
-        let fields = [("x-forwarded-host", self.host.to_string()), (X_FORWARDED_PROTO, "http".to_owned())];
-        for (name, value) in fields {
-            if !(trusted && self.headers.contains_key(name))
-                && let Ok(value) = HeaderValue::try_from(value)
-            {
+        let chain = self.headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
+        let chain: Vec<&str> = chain.filter(|_| trusted).collect();
+        let told = if chain.is_empty() { peer.to_string() } else { format!("{}, {peer}", chain.join(", ")) };
+        let mut tell = |name: HeaderName, value: HeaderValue| {
+            if !(trusted && self.headers.contains_key(&name)) {
                 self.headers.insert(name, value);
             }
+        };
+        if let Ok(host) = HeaderValue::from_str(&self.host) {
+            tell(X_FORWARDED_HOST, host);
         }
+        tell(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
         if let Ok(value) = HeaderValue::try_from(told) {
-            self.headers.insert(FOR, value);
+            self.headers.insert(X_FORWARDED_FOR, value);
         }
         if !trusted {
             self.headers.remove(http::header::FORWARDED);

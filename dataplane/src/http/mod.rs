@@ -22,4 +22,5 @@ pub(crate) use head::check_h2;
 pub use inbound::{Connection, Inbound, Parsed};
 pub use limits::HttpLimits;
 pub use trace::Ids;
+pub(crate) use trace::X_REQUEST_ID;
 pub use watch::{Ticks, Watch};

@@ -1,8 +1,11 @@
 //! Which request this is: the correlation id and the W3C trace context.
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
+/// The correlation id's field.
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Bytes of a correlation id that is kept.
 const MAX_ID_BYTES: usize = 128;
 
@@ -23,24 +26,26 @@ impl Ids {
     #[must_use]
     pub fn of(headers: &HeaderMap, trusted: bool) -> Self {
         let fresh = Uuid::now_v7();
-        let sent = headers.get("x-request-id").filter(|_| trusted).and_then(|value| value.to_str().ok());
+        let sent = headers.get(X_REQUEST_ID).filter(|_| trusted).and_then(|value| value.to_str().ok());
         let kept = sent.filter(|id| (1..=MAX_ID_BYTES).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()));
-        let request = kept.map_or_else(|| fresh.hyphenated().to_string().into(), Into::into);
+        let (mut request, mut trace) = (Uuid::encode_buffer(), Uuid::encode_buffer());
+        let request = kept.unwrap_or_else(|| fresh.hyphenated().encode_lower(&mut request)).into();
+        let fresh: &str = fresh.simple().encode_lower(&mut trace);
         // The last 8 bytes of a version 7 id are random but for two bits: a span id like any other.
-        let (trace, span) = (fresh.simple().to_string(), fresh.as_u64_pair().1);
-        let mut parents = headers.get_all("traceparent").iter();
+        let span = fresh.get(16..).unwrap_or_default();
+        let mut parents = headers.get_all(TRACEPARENT).iter();
         let parent = match (parents.next(), parents.next()) {
             (Some(one), None) => one.to_str().ok().and_then(parse),
             _ => None,
         };
-        let (trace, flags) = parent.unwrap_or((&trace, "00"));
-        let traceparent = format!("00-{trace}-{span:016x}-{flags}").into();
+        let (trace, flags) = parent.unwrap_or((fresh, "00"));
+        let traceparent = ["00", trace, span, flags].join("-").into();
         Self { request, trace: trace.into(), traceparent }
     }
 
     /// Writes the ids into the head for the upstream.
     pub fn apply(&self, headers: &mut HeaderMap) {
-        for (name, value) in [("x-request-id", &self.request), ("traceparent", &self.traceparent)] {
+        for (name, value) in [(X_REQUEST_ID, &self.request), (TRACEPARENT, &self.traceparent)] {
             if let Ok(value) = HeaderValue::from_str(value) {
                 headers.insert(name, value);
             }

@@ -23,6 +23,8 @@ use crate::http::{Connection, Gate, HttpLimits, Inbound, Ticks, TrustedHops, Wat
 
 /// How often the sweep looks at the connections.
 const SWEEP: Duration = Duration::from_millis(250);
+/// Header fields for which the parser has room on its stack; with a bound of ours it allocates for each request.
+const PARSED_IN_PLACE: usize = 100;
 /// What an HTTP/2 connection starts with (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -184,7 +186,10 @@ async fn serve_h1<C: Serve>(
     });
     let mut http = hyper::server::conn::http1::Builder::new();
     // The sweep keeps the times; a timer for each request would cost more than the request's own work.
-    http.header_read_timeout(None).max_headers(128).max_buf_size(shared.limits.head_bytes.max(8192) + 8192);
+    http.header_read_timeout(None).max_buf_size(shared.limits.head_bytes.max(8192) + 8192);
+    if shared.limits.header_fields > PARSED_IN_PLACE {
+        http.max_headers(shared.limits.header_fields);
+    }
     http.pipeline_flush(true);
     let mut serving = pin!(http.serve_connection(TokioIo::new(gate), service).with_upgrades());
     let mut stop = shared.drained.clone();

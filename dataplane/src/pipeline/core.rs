@@ -45,9 +45,14 @@ impl Clock {
         let second = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         if self.second.replace(second) != second {
             let stamp = jiff::Timestamp::from_second(second).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-            *self.text.borrow_mut() = stamp.strftime("%Y-%m-%dT%H:%M:%S").to_string();
+            *self.text.borrow_mut() = stamp.strftime("%Y-%m-%dT%H:%M:%S.").to_string();
         }
-        format!("{}.{:03}Z", self.text.borrow(), now.subsec_millis())
+        let digit = |n: u32| char::from_digit(n % 10, 10).unwrap_or('0');
+        let ms = now.subsec_millis();
+        let mut text = String::with_capacity(24);
+        text.push_str(&self.text.borrow());
+        text.extend([digit(ms / 100), digit(ms / 10), digit(ms), 'Z']);
+        text
     }
 }
 

@@ -130,7 +130,7 @@ impl Ended {
             Ok(ok) => (Some(&ok.upstream), Some(ok.endpoint), ok.attempts, "ok"),
             Err(error) => (error.upstream.as_ref(), None, error.attempts, error.reason.word()),
         };
-        let name: Option<Arc<str>> = upstream.map(|upstream| upstream.key.to_string().into());
+        let name = upstream.map(|upstream| upstream.name.clone());
         if let Some(name) = &name {
             self.metrics().upstream_attempts(name, outcome).inc_by(u64::from(attempts.max(1)));
         }

@@ -19,7 +19,7 @@ pub use self::core::{Clock, Core};
 pub use ended::{Ended, Forwarding};
 
 use crate::answer::Body;
-use crate::http::{Ids, Inbound, Parsed};
+use crate::http::{Ids, Inbound, Parsed, X_REQUEST_ID};
 use crate::runtime::{Runtime, Target, TenantRuntime};
 use crate::telemetry::Traffic;
 
@@ -31,7 +31,7 @@ pub async fn answer(core: &Rc<Core>, inbound: Inbound) -> Response<Body> {
     let answered = run(core, &runtime, &ids, inbound, &mut ended).await;
     let mut response = answered.unwrap_or_else(|refusal| ended.refuse(&refusal));
     if let Ok(id) = http::HeaderValue::from_str(&ids.request) {
-        response.headers_mut().insert("x-request-id", id);
+        response.headers_mut().insert(X_REQUEST_ID, id);
     }
     ended.status = response.status().as_u16();
     response.map(|body| body.then(ended))

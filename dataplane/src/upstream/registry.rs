@@ -22,6 +22,8 @@ pub struct Upstream {
     pub tenant: TenantName,
     /// Which.
     pub key: UpstreamKey,
+    /// The same as a word, for the log and the metrics.
+    pub name: Arc<str>,
     /// Given a rest when it keeps failing.
     pub breaker: Option<Arc<Breaker>>,
     /// What retries it may get.
@@ -121,6 +123,7 @@ impl Registry {
         let upstream = Arc::new(Upstream {
             tenant: tenant.clone(),
             key: key.clone(),
+            name: key.to_string().into(),
             breaker: breaker.cloned().map(|ir| Arc::new(Breaker::new(ir))),
             budget: RetryBudget::default(),
             endpoints: ArcSwapOption::new(endpoints.map(Arc::new)),

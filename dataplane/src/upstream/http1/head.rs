@@ -1,5 +1,7 @@
 //! Reads one response head, strictly (RFC 9112).
 
+use std::mem::MaybeUninit;
+
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
@@ -64,9 +66,10 @@ pub(crate) fn take_head(scan: &mut HeadScan, buffer: &mut BytesMut) -> Result<Op
 }
 
 fn parse(bytes: Bytes) -> Result<ResponseHead, Malformed> {
-    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let mut parsed = httparse::Response::new(&mut fields);
-    match parsed.parse(&bytes) {
+    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut parsed = httparse::Response::new(&mut []);
+    let config = httparse::ParserConfig::default();
+    match config.parse_response_with_uninit_headers(&mut parsed, &bytes, &mut fields) {
         Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
         Ok(_) | Err(httparse::Error::Token | httparse::Error::NewLine) => return Err(Malformed::StatusLine),
         Err(httparse::Error::Status | httparse::Error::Version) => return Err(Malformed::StatusLine),
