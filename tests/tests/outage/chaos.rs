@@ -33,7 +33,8 @@ pub(super) fn receiver() -> Upstream {
 
 #[test]
 fn no_acknowledged_event_is_lost_or_overtaken_whatever_dies() {
-    let (broker, mut redis) = (RabbitMq::start().unwrap(), Redis::start_with(&["--appendonly", "yes"]).unwrap());
+    let (broker, mut redis) =
+        (RabbitMq::start().unwrap(), Redis::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).unwrap());
     let receiver = receiver();
     let folder = tempfile::tempdir().unwrap();
     let settings = settings(folder.path(), &broker, Some(&redis), "").unwrap();

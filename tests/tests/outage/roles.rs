@@ -15,7 +15,8 @@ fn pick<'p>(random: &mut Random, processes: &'p mut [Gateway]) -> &'p mut Gatewa
 
 #[test]
 fn no_role_loses_or_overtakes_when_it_dies() {
-    let (broker, mut redis) = (RabbitMq::start().unwrap(), Redis::start_with(&["--appendonly", "yes"]).unwrap());
+    let (broker, mut redis) =
+        (RabbitMq::start().unwrap(), Redis::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).unwrap());
     let receiver = receiver();
     let mut all = Installation::start(&manifests(receiver.address), &broker, &redis).unwrap();
     let addresses: Vec<_> = all.gateways.iter().map(|gateway| gateway.address).collect();

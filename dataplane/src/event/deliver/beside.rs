@@ -64,8 +64,8 @@ impl Beside {
             match shard.consult(ask).await {
                 Some(Verdict::Clear { .. }) => {}
                 // It was parked in both, when one did not answer: the one whose name comes first goes.
-                Some(Verdict::Kept) if self.name < shard.name => {}
-                Some(Verdict::Owed | Verdict::Kept | Verdict::Gone) | None => return false,
+                Some(Verdict::Kept { behind: false }) if self.name < shard.name => {}
+                Some(Verdict::Owed | Verdict::Kept { .. } | Verdict::Gone) | None => return false,
             }
         }
         true

@@ -64,6 +64,8 @@ pub(super) struct Held {
     pub(super) conversation: Key,
     pub(super) partition: u16,
     pub(super) mark: Option<Mark>,
+    /// How often it was looked at, and had to be held.
+    pub(super) looks: u32,
 }
 
 /// What the attempts share.
@@ -204,7 +206,7 @@ impl Shared {
             self.memory.borrow_mut().doubt_all();
         }
         *self.held.borrow_mut().entry(tenant.clone()).or_default() += 1;
-        let held = Held { delivered, envelope, conversation, partition, mark };
+        let held = Held { delivered, envelope, conversation, partition, mark, looks: 0 };
         self.lines.borrow_mut().entry(conversation).or_default().push_back(held);
         Some((conversation, tenant))
     }
@@ -260,7 +262,7 @@ impl Shared {
         let own = held.mark.as_ref().and_then(|mark| Some((self.shards.named(&mark.shard)?, mark.row)));
         if let Some((shard, row)) = own {
             if !shard.record(Record { row: Some(row), ..record }).await {
-                // It owes the event still, and has it drained again.
+                // It owes the event still, and has it drained again when it stays away.
                 tracing::warn!(shard = &*shard.name, "a shard does not answer; what came from it comes again");
             }
             return true;
@@ -339,7 +341,7 @@ async fn step(shared: &Shared, key: &Key) -> After {
     match next {
         Some(Next::Release) => shared.release(held),
         Some(Next::Hold) => {
-            shared.put_back(held);
+            shared.put_back(Held { looks: held.looks.saturating_add(1), ..held });
             return After::Later(HOLD);
         }
         // Another deliver has it, or will.

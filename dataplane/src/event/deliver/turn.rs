@@ -12,6 +12,9 @@ use super::partitions::{Held, Shared};
 use crate::event::claim::Conversation;
 use crate::event::spool::{Ask, Verdict};
 
+/// How often a drained copy is looked at whose shard does not answer, a second apart.
+const MAX_LOOKS: u32 = 20;
+
 /// What becomes of an event before any attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
@@ -121,10 +124,13 @@ async fn consult(shared: &Shared, held: &Held) -> Consulted {
             }
             Some(Verdict::Owed) => owing.push(&shard.name),
             // The shard has this very event, or had it: of a copy that is not its own, that says nothing yet.
-            Some(Verdict::Kept | Verdict::Gone) if row.is_some() || own.is_none() => return Consulted::Elsewhere,
-            Some(Verdict::Kept | Verdict::Gone) => {}
-            // Its own shard owes it, and has it drained again: this copy is of no use.
-            None if row.is_some() => return Consulted::Elsewhere,
+            Some(Verdict::Kept { .. } | Verdict::Gone) if row.is_some() || own.is_none() => {
+                return Consulted::Elsewhere;
+            }
+            Some(Verdict::Kept { .. } | Verdict::Gone) => {}
+            // Its own shard owes it: when it stays away it has it drained again, and this copy is of no use.
+            None if row.is_some() && held.looks >= MAX_LOOKS => return Consulted::Elsewhere,
+            None if row.is_some() => return Consulted::Nobody,
             None => silent += 1,
         }
     }

@@ -114,7 +114,7 @@ fn an_event_is_kept_behind_what_is_owed_and_its_turn_comes_from_here() {
     run(shard.keep(vec![numbered(10)])).unwrap();
     assert_eq!(consult(&shard, 12, None), Verdict::Owed);
     park(&shard, 12, None);
-    assert_eq!(consult(&shard, 12, None), Verdict::Kept, "a redelivered copy is here already");
+    assert_eq!(consult(&shard, 12, None), Verdict::Kept { behind: true }, "a redelivered copy is here already");
     assert_eq!(states(dir.path()), [("10".into(), State::Spooled), ("12".into(), State::Parked)]);
     // The drained copy of the older one fails: the shard attempts both from now on, in order.
     let first = row_of(dir.path(), "10");
@@ -140,7 +140,7 @@ fn a_drained_copy_behind_something_older_becomes_the_shards() {
     run(shard.keep(vec![numbered(10)])).unwrap();
     assert_eq!(consult(&shard, 11, Some(row)), Verdict::Owed);
     park(&shard, 11, Some(row));
-    assert_eq!(consult(&shard, 11, Some(row)), Verdict::Kept);
+    assert_eq!(consult(&shard, 11, Some(row)), Verdict::Kept { behind: true });
     assert_eq!(states(dir.path()), [("11".into(), State::Parked), ("10".into(), State::Spooled)]);
     shard.shutdown();
 }

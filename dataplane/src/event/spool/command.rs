@@ -126,7 +126,10 @@ pub enum Verdict {
     /// Something older is owed here.
     Owed,
     /// The event itself is here, and its turn comes from here.
-    Kept,
+    Kept {
+        /// Something older is owed here too.
+        behind: bool,
+    },
     /// Its row was settled before: the event is delivered or dead.
     Gone,
 }

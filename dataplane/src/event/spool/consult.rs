@@ -20,11 +20,13 @@ impl Writer {
             Some(row) => match self.state_of(*row, envelope.sequence, &conversation)? {
                 Some(SPOOLED | DRAINED) => {}
                 // Its turn comes from here now.
-                Some(state) if state < DEAD => return Ok(Verdict::Kept),
+                Some(state) if state < DEAD => return self.kept(&conversation, envelope),
                 Some(_) | None => return Ok(Verdict::Gone),
             },
             // The shard has the event itself: its turn comes from here, or with its drained copy.
-            None if self.owed_row(&conversation, envelope.sequence, &event.id)?.is_some() => return Ok(Verdict::Kept),
+            None if self.owed_row(&conversation, envelope.sequence, &event.id)?.is_some() => {
+                return self.kept(&conversation, envelope);
+            }
             None => {}
         }
         if self.owes(&conversation, envelope)? {
@@ -32,6 +34,10 @@ impl Writer {
         }
         let (done, idle) = (self.done_up_to(&conversation)?, !self.owes_anything(&conversation)?);
         Ok(Verdict::Clear { done, idle })
+    }
+
+    fn kept(&self, conversation: &Key, envelope: &Envelope) -> rusqlite::Result<Verdict> {
+        Ok(Verdict::Kept { behind: self.owes(conversation, envelope)? })
     }
 
     fn owes_anything(&self, conversation: &Key) -> rusqlite::Result<bool> {

@@ -24,7 +24,7 @@ const COMMANDS_AT_ONCE: usize = 512;
 /// Dead letters dropped by one transaction.
 const EXPIRED_AT_ONCE: i64 = 2000;
 /// What was drained so long ago and is not settled is drained again.
-const DRAINED_LONG_AGO_MS: i64 = 5 * 60_000;
+const DRAINED_LONG_AGO_MS: i64 = 2 * 60_000;
 /// Conversations that are silent for this long are forgotten; the floor keeps numbers rising.
 const CONVERSATION_MEMORY_US: i64 = 7 * 24 * 3_600_000_000;
 const CONVERSATIONS_AT_ONCE: i64 = 500;
