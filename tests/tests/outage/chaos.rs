@@ -12,16 +12,16 @@ use tests::upstream::{Reply, Upstream};
 use super::{connected, outcome};
 
 /// How often something dies; `POSTERN_OUTAGES` asks for more.
-pub(super) fn outages() -> u64 {
+fn outages() -> u64 {
     std::env::var("POSTERN_OUTAGES").ok().and_then(|text| text.parse().ok()).unwrap_or(40)
 }
 
 /// What chooses who dies; `POSTERN_SEED` asks for another run.
-pub(super) fn seed() -> u64 {
+fn seed() -> u64 {
     std::env::var("POSTERN_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(20_261_124)
 }
 
-pub(super) fn receiver() -> Upstream {
+fn receiver() -> Upstream {
     let calls = AtomicU64::new(0);
     // Every seventh delivery fails, so that parking and retrying is killed into as well.
     let reply = move |_: &_| match calls.fetch_add(1, Ordering::AcqRel) % 7 {

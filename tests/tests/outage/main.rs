@@ -8,7 +8,6 @@
 
 mod chaos;
 mod path;
-mod roles;
 
 use tests::gateway::Gateway;
 
