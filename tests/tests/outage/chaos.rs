@@ -40,6 +40,10 @@ fn no_acknowledged_event_is_lost_or_overtaken_whatever_dies() {
     let settings = settings(folder.path(), &broker, Some(&redis), "").unwrap();
     let arguments = ["--cores", "2", "--settings", &settings];
     let mut gateway = Gateway::start_with(&manifests(receiver.address), &arguments).unwrap();
+    // A node that is killed seconds after its first declarations may forget them; one clean restart keeps them.
+    connected(&gateway);
+    broker.stop();
+    broker.restart().unwrap();
     let address = gateway.address;
     let traffic = Traffic::default();
     let mut died = [0_u64; 4];
