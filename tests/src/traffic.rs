@@ -5,13 +5,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex};
 
 use ring::hmac;
 
 use crate::client::post;
 use crate::manifests::{secret, service, tenant};
-use crate::upstream::{Received, Upstream};
+use crate::upstream::{Received, Reply, Upstream};
 
 /// The host of the source.
 pub const HOST: &str = "api.acme.example";
@@ -182,6 +183,18 @@ pub fn sender(number: u64, address: SocketAddr, traffic: &Traffic) {
             traffic.was_acknowledged(conversation, ids);
         }
     }
+}
+
+/// A destination that fails every seventh delivery, so that parking and retrying is killed into as well.
+///
+/// # Errors
+/// When no port is free.
+pub fn receiver() -> std::io::Result<Upstream> {
+    let calls = AtomicU64::new(0);
+    Upstream::start(move |_| match calls.fetch_add(1, Ordering::AcqRel) % 7 {
+        6 => Reply::Status(503, String::new()),
+        _ => Reply::Status(200, String::new()),
+    })
 }
 
 /// One attempt to deliver, as the destination saw it.

@@ -5,11 +5,10 @@
 
 #![expect(clippy::print_stdout, reason = "the test says what it counted")]
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use tests::gateway::Gateway;
-use tests::traffic::{CONVERSATIONS_PER_SENDER, Counted, Random, SENDERS, Traffic, count, manifests, sender, settled};
-use tests::upstream::{Reply, Upstream};
+use tests::traffic::{
+    CONVERSATIONS_PER_SENDER, Counted, Random, SENDERS, Traffic, count, manifests, receiver, sender, settled,
+};
 
 /// How often the gateway is killed; `POSTERN_KILLS` asks for more.
 fn kills() -> u64 {
@@ -18,13 +17,7 @@ fn kills() -> u64 {
 
 #[test]
 fn no_acknowledged_event_is_lost_or_overtaken_whenever_the_gateway_is_killed() {
-    let calls = AtomicU64::new(0);
-    // Every seventh delivery fails, so that parking and retrying is killed into as well.
-    let receiver = Upstream::start(move |_| match calls.fetch_add(1, Ordering::AcqRel) % 7 {
-        6 => Reply::Status(503, String::new()),
-        _ => Reply::Status(200, String::new()),
-    })
-    .unwrap();
+    let receiver = receiver().unwrap();
     let mut gateway = Gateway::start_with(&manifests(receiver.address), &["--cores", "2"]).unwrap();
     let address = gateway.address;
     let traffic = Traffic::default();

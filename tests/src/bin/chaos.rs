@@ -10,24 +10,12 @@
 )]
 
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use tests::gateway::Gateway;
 use tests::installation::Installation;
 use tests::rabbitmq::RabbitMq;
 use tests::redis::Redis;
-use tests::traffic::{Counted, Random, SENDERS, Traffic, count, manifests, sender, settled};
-use tests::upstream::{Reply, Upstream};
-
-fn receiver() -> Upstream {
-    let calls = AtomicU64::new(0);
-    // Every seventh delivery fails, so that parking and retrying is killed into as well.
-    let reply = move |_: &_| match calls.fetch_add(1, Ordering::AcqRel) % 7 {
-        6 => Reply::Status(503, String::new()),
-        _ => Reply::Status(200, String::new()),
-    };
-    Upstream::start(reply).unwrap()
-}
+use tests::traffic::{Counted, Random, SENDERS, Traffic, count, manifests, receiver, sender, settled};
 
 fn pick<'p>(random: &mut Random, processes: &'p mut [Gateway]) -> &'p mut Gateway {
     let at = usize::try_from(random.below(2)).unwrap();
@@ -40,7 +28,7 @@ fn main() -> ExitCode {
     println!("outages {outages}, seed {seed}");
     let (broker, mut redis) =
         (RabbitMq::start().unwrap(), Redis::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).unwrap());
-    let receiver = receiver();
+    let receiver = receiver().unwrap();
     let mut all = Installation::start(&manifests(receiver.address), &broker, &redis).unwrap();
     let addresses: Vec<_> = all.gateways.iter().map(|gateway| gateway.address).collect();
     let traffic = Traffic::default();

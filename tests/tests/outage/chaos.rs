@@ -1,13 +1,10 @@
 //! Everything dies, again and again, while events arrive.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use tests::gateway::Gateway;
 use tests::installation::settings;
 use tests::rabbitmq::RabbitMq;
 use tests::redis::Redis;
-use tests::traffic::{Counted, Random, SENDERS, Traffic, count, manifests, sender, settled};
-use tests::upstream::{Reply, Upstream};
+use tests::traffic::{Counted, Random, SENDERS, Traffic, count, manifests, receiver, sender, settled};
 
 use super::{connected, outcome};
 
@@ -21,21 +18,11 @@ fn seed() -> u64 {
     std::env::var("POSTERN_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(20_261_124)
 }
 
-fn receiver() -> Upstream {
-    let calls = AtomicU64::new(0);
-    // Every seventh delivery fails, so that parking and retrying is killed into as well.
-    let reply = move |_: &_| match calls.fetch_add(1, Ordering::AcqRel) % 7 {
-        6 => Reply::Status(503, String::new()),
-        _ => Reply::Status(200, String::new()),
-    };
-    Upstream::start(reply).unwrap()
-}
-
 #[test]
 fn no_acknowledged_event_is_lost_or_overtaken_whatever_dies() {
     let (broker, mut redis) =
         (RabbitMq::start().unwrap(), Redis::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).unwrap());
-    let receiver = receiver();
+    let receiver = receiver().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let settings = settings(folder.path(), &broker, Some(&redis), "").unwrap();
     let arguments = ["--cores", "2", "--settings", &settings];

@@ -9,6 +9,15 @@ use tests::upstream::{Reply, Upstream};
 
 use super::{connected, outcome};
 
+/// A gateway that is connected to both; the folder holds its settings.
+fn start(manifests: &str, broker: &RabbitMq, redis: &Redis) -> (Gateway, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path(), broker, Some(redis), "").unwrap();
+    let gateway = Gateway::start_with(manifests, &["--settings", &settings]).unwrap();
+    connected(&gateway);
+    (gateway, folder)
+}
+
 fn send(gateway: &Gateway, conversation: &str, ids: &[&str]) -> u16 {
     let ids: Vec<String> = ids.iter().map(|&id| id.to_owned()).collect();
     let body = body(conversation, &ids);
@@ -21,10 +30,7 @@ fn send(gateway: &Gateway, conversation: &str, ids: &[&str]) -> u16 {
 fn an_event_goes_through_the_broker_once_and_is_told_apart_from_its_repeat() {
     let (broker, redis) = (RabbitMq::start().unwrap(), Redis::start().unwrap());
     let receiver = Upstream::echo().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let settings = settings(folder.path(), &broker, Some(&redis), "").unwrap();
-    let gateway = Gateway::start_with(&manifests(receiver.address), &["--settings", &settings]).unwrap();
-    connected(&gateway);
+    let (gateway, _folder) = start(&manifests(receiver.address), &broker, &redis);
     gateway
         .wait_until(|| tests::rabbitmq::wait_until(|| broker.consumers("postern.p.0").is_ok_and(|count| count == 1)));
     assert_eq!(send(&gateway, "491", &["a", "b"]), 200);
@@ -48,10 +54,7 @@ fn a_delivery_that_fails_waits_in_the_shard_and_what_follows_waits_behind_it() {
         _ => Reply::Status(200, String::new()),
     })
     .unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let settings = settings(folder.path(), &broker, Some(&redis), "").unwrap();
-    let gateway = Gateway::start_with(&manifests(receiver.address), &["--settings", &settings]).unwrap();
-    connected(&gateway);
+    let (gateway, _folder) = start(&manifests(receiver.address), &broker, &redis);
     assert_eq!(send(&gateway, "491", &["a", "b"]), 200);
     let seen = arrivals(&receiver.wait_for(5));
     assert_eq!(seen.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), ["a", "a", "a", "a", "b"]);
@@ -63,10 +66,7 @@ fn a_delivery_that_fails_waits_in_the_shard_and_what_follows_waits_behind_it() {
 fn without_the_broker_events_are_kept_and_go_when_it_is_back() {
     let (broker, redis) = (RabbitMq::start().unwrap(), Redis::start().unwrap());
     let receiver = Upstream::echo().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let settings = settings(folder.path(), &broker, Some(&redis), "").unwrap();
-    let gateway = Gateway::start_with(&manifests(receiver.address), &["--settings", &settings]).unwrap();
-    connected(&gateway);
+    let (gateway, _folder) = start(&manifests(receiver.address), &broker, &redis);
     assert_eq!(send(&gateway, "491", &["a"]), 200);
     assert_eq!(receiver.wait_for(1).len(), 1);
     broker.kill();
@@ -82,10 +82,7 @@ fn without_the_broker_events_are_kept_and_go_when_it_is_back() {
 fn without_redis_events_are_degraded_and_by_themselves_they_are_not_any_more() {
     let (broker, mut redis) = (RabbitMq::start().unwrap(), Redis::start().unwrap());
     let receiver = Upstream::echo().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let settings = settings(folder.path(), &broker, Some(&redis), "").unwrap();
-    let gateway = Gateway::start_with(&manifests(receiver.address), &["--settings", &settings]).unwrap();
-    connected(&gateway);
+    let (gateway, _folder) = start(&manifests(receiver.address), &broker, &redis);
     redis.kill();
     assert_eq!(send(&gateway, "491", &["a", "b"]), 200);
     let seen = arrivals(&receiver.wait_for(2));
@@ -105,10 +102,7 @@ fn without_redis_events_are_degraded_and_by_themselves_they_are_not_any_more() {
 fn a_broker_that_takes_nothing_for_now_is_not_waited_for() {
     let (broker, redis) = (RabbitMq::start().unwrap(), Redis::start().unwrap());
     let receiver = Upstream::echo().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let settings = settings(folder.path(), &broker, Some(&redis), "").unwrap();
-    let gateway = Gateway::start_with(&manifests(receiver.address), &["--settings", &settings]).unwrap();
-    connected(&gateway);
+    let (gateway, _folder) = start(&manifests(receiver.address), &broker, &redis);
     broker.block().unwrap();
     // RabbitMQ says so to who publishes, so the first of these may have been taken.
     let mut number = 0;
@@ -128,10 +122,7 @@ fn a_broker_that_takes_nothing_for_now_is_not_waited_for() {
 fn a_redis_that_forgot_everything_repeats_no_number_and_opens_no_gap() {
     let (broker, redis) = (RabbitMq::start().unwrap(), Redis::start().unwrap());
     let receiver = Upstream::echo().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let settings = settings(folder.path(), &broker, Some(&redis), "").unwrap();
-    let gateway = Gateway::start_with(&manifests(receiver.address), &["--settings", &settings]).unwrap();
-    connected(&gateway);
+    let (gateway, _folder) = start(&manifests(receiver.address), &broker, &redis);
     assert_eq!(send(&gateway, "491", &["a"]), 200);
     assert_eq!(receiver.wait_for(1).len(), 1);
     redis.flush().unwrap();
@@ -149,11 +140,8 @@ fn a_tenant_whose_destination_hangs_holds_up_nobody_else() {
     let (broker, redis) = (RabbitMq::start().unwrap(), Redis::start().unwrap());
     let (hanging, receiver) = (Upstream::start(|_| Reply::Hang).unwrap(), Upstream::echo().unwrap());
     let other = manifests(hanging.address).replace("acme", "globex").replace("106540352242922", "209991112223334");
-    let folder = tempfile::tempdir().unwrap();
-    let settings = settings(folder.path(), &broker, Some(&redis), "").unwrap();
     let both = format!("{}---\n{other}", manifests(receiver.address));
-    let gateway = Gateway::start_with(&both, &["--settings", &settings]).unwrap();
-    connected(&gateway);
+    let (gateway, _folder) = start(&both, &broker, &redis);
     let flood = |number: usize| {
         let body = body(&format!("48{number}"), &[format!("x{number}")]).replace("106540352242922", "209991112223334");
         let request = tests::client::post(&HOST.replace("acme", "globex"), "/webhooks/whatsapp", body.as_str());

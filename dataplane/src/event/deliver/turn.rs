@@ -90,6 +90,7 @@ async fn recorded(shared: &Shared, held: &Held) -> Option<i64> {
     claims.done_up_to(&[conversation]).await.ok()?.into_iter().next().flatten()
 }
 
+#[derive(Debug, PartialEq, Eq)]
 enum Consulted {
     Clear {
         done: Option<i64>,
@@ -104,33 +105,46 @@ enum Consulted {
     Nobody,
 }
 
+/// What one shard says of an event.
+struct Answer<'s> {
+    shard: &'s Arc<str>,
+    /// The event is a drained copy of a row there.
+    own: bool,
+    /// None when it does not answer.
+    verdict: Option<Verdict>,
+}
+
 /// Asks every shard. Nothing is attempted while one of them owes the conversation something older.
 async fn consult(shared: &Shared, held: &Held) -> Consulted {
-    // A shard that is no more cannot be told: then the copy is all there is.
-    let own = held.mark.as_ref().filter(|mark| shared.shards.named(&mark.shard).is_some());
-    let (mut done, mut idle) = (None, true);
-    let (mut owing, mut silent, mut answering) = (Vec::new(), 0_usize, None);
+    let mut answers = Vec::new();
     for shard in shared.shards.for_partition(held.partition) {
-        let row = own.filter(|mark| mark.shard == shard.name).map(|mark| mark.row);
-        let ask = Ask { envelope: held.envelope.clone(), row };
-        let verdict = shard.consult(ask).await;
-        if verdict.is_some() {
-            answering = answering.or(Some(&shard.name));
-        }
+        let row = held.mark.as_ref().filter(|mark| mark.shard == shard.name).map(|mark| mark.row);
+        let verdict = shard.consult(Ask { envelope: held.envelope.clone(), row }).await;
+        answers.push(Answer { shard: &shard.name, own: row.is_some(), verdict });
+    }
+    judge(&answers, held.looks)
+}
+
+/// What follows from all answers.
+fn judge(answers: &[Answer<'_>], looks: u32) -> Consulted {
+    // A shard that is no more is not among them and cannot be told: then the copy is all there is.
+    let own = answers.iter().find(|answer| answer.own);
+    let (mut done, mut idle) = (None, true);
+    let (mut owing, mut silent) = (Vec::new(), 0_usize);
+    for Answer { shard, own: is_own, verdict } in answers {
         match verdict {
             Some(Verdict::Clear { done: settled, idle: nothing }) => {
-                done = done.max(settled);
+                done = done.max(*settled);
                 idle &= nothing;
             }
-            Some(Verdict::Owed) => owing.push(&shard.name),
-            // The shard has this very event, or had it: of a copy that is not its own, that says nothing yet.
-            Some(Verdict::Kept { .. } | Verdict::Gone) if row.is_some() || own.is_none() => {
-                return Consulted::Elsewhere;
-            }
-            Some(Verdict::Kept { .. } | Verdict::Gone) => {}
+            Some(Verdict::Owed) => owing.push(*shard),
+            Some(Verdict::Kept { .. } | Verdict::Gone) if *is_own || own.is_none() => return Consulted::Elsewhere,
+            // It is in another shard as well; what is older there comes before it here too.
+            Some(Verdict::Kept { behind: true }) => owing.push(*shard),
+            Some(Verdict::Kept { behind: false } | Verdict::Gone) => idle = false,
             // Its own shard owes it: when it stays away it has it drained again, and this copy is of no use.
-            None if row.is_some() && held.looks >= MAX_LOOKS => return Consulted::Elsewhere,
-            None if row.is_some() => return Consulted::Nobody,
+            None if *is_own && looks >= MAX_LOOKS => return Consulted::Elsewhere,
+            None if *is_own => return Consulted::Nobody,
             None => silent += 1,
         }
     }
@@ -138,8 +152,66 @@ async fn consult(shared: &Shared, held: &Held) -> Consulted {
         return Consulted::Clear { done, idle };
     }
     // A drained copy waits where its row is; another one behind what is owed, or with whoever answers.
-    let place = own.map(|mark| &mark.shard).or(owing.first().copied()).or(answering);
+    let answering = answers.iter().find(|answer| answer.verdict.is_some());
+    let place = own.map(|answer| answer.shard).or(owing.first().copied()).or(answering.map(|answer| answer.shard));
     let Some(shard) = place.cloned() else { return Consulted::Nobody };
     let others = owing.iter().filter(|name| ***name != shard).count();
     Consulted::Behind { shard, unsure: others + silent > 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLEAR: Option<Verdict> = Some(Verdict::Clear { done: Some(7), idle: true });
+    const OWED: Option<Verdict> = Some(Verdict::Owed);
+
+    fn kept(behind: bool) -> Option<Verdict> {
+        Some(Verdict::Kept { behind })
+    }
+
+    /// The answers of two shards to an event that is, or is not, a drained copy of the first.
+    fn judged(drained: bool, verdicts: [Option<Verdict>; 2], looks: u32) -> Consulted {
+        let names: [Arc<str>; 2] = ["spool-0".into(), "spool-1".into()];
+        let [first, second] = verdicts;
+        let answers = [
+            Answer { shard: &names[0], own: drained, verdict: first },
+            Answer { shard: &names[1], own: false, verdict: second },
+        ];
+        judge(&answers, looks)
+    }
+
+    fn behind(shard: &str, unsure: bool) -> Consulted {
+        Consulted::Behind { shard: shard.into(), unsure }
+    }
+
+    #[test]
+    fn it_goes_when_every_shard_owes_nothing_older() {
+        assert_eq!(judged(false, [CLEAR, CLEAR], 0), Consulted::Clear { done: Some(7), idle: true });
+        assert_eq!(judged(true, [CLEAR, kept(false)], 0), Consulted::Clear { done: Some(7), idle: false });
+    }
+
+    #[test]
+    fn it_waits_where_something_older_is_owed_and_asks_the_others_again() {
+        assert_eq!(judged(false, [CLEAR, OWED], 0), behind("spool-1", false));
+        assert_eq!(judged(false, [OWED, OWED], 0), behind("spool-0", true));
+        assert_eq!(judged(false, [None, OWED], 0), behind("spool-1", true));
+        assert_eq!(judged(false, [None, CLEAR], 0), behind("spool-1", true));
+        assert_eq!(judged(false, [None, None], 0), Consulted::Nobody);
+    }
+
+    #[test]
+    fn a_copy_waits_with_its_row_also_behind_what_is_older_in_another_shard() {
+        assert_eq!(judged(true, [CLEAR, OWED], 0), behind("spool-0", true));
+        assert_eq!(judged(true, [OWED, CLEAR], 0), behind("spool-0", false));
+        assert_eq!(judged(true, [CLEAR, kept(true)], 0), behind("spool-0", true));
+    }
+
+    #[test]
+    fn a_copy_whose_shard_is_away_is_held_for_a_while_and_then_left_to_it() {
+        assert_eq!(judged(true, [None, CLEAR], 0), Consulted::Nobody);
+        assert_eq!(judged(true, [None, CLEAR], MAX_LOOKS), Consulted::Elsewhere);
+        assert_eq!(judged(true, [Some(Verdict::Gone), CLEAR], 0), Consulted::Elsewhere);
+        assert_eq!(judged(false, [CLEAR, kept(true)], 0), Consulted::Elsewhere);
+    }
 }
