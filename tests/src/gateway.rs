@@ -119,12 +119,30 @@ impl Gateway {
         }
     }
 
+    /// The value of a metric, named with its labels; 0 while it has none.
+    #[must_use]
+    pub fn metric(&self, name: &str) -> u64 {
+        let metrics = get("localhost", "/metrics").send(self.admin).map(|answer| answer.text()).unwrap_or_default();
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|number| number.trim().parse().ok()).unwrap_or_default()
+    }
+
     /// How many snapshots it has applied since it started.
     #[must_use]
     pub fn snapshots_applied(&self) -> u64 {
-        let metrics = get("localhost", "/metrics").send(self.admin).map(|answer| answer.text()).unwrap_or_default();
-        let line = metrics.lines().find_map(|line| line.strip_prefix("postern_snapshots_applied_total "));
-        line.and_then(|number| number.trim().parse().ok()).unwrap_or_default()
+        self.metric("postern_snapshots_applied_total")
+    }
+
+    /// How many events became this.
+    #[must_use]
+    pub fn events(&self, outcome: &str) -> u64 {
+        self.metric(&format!("postern_events_total{{outcome=\"{outcome}\"}}"))
+    }
+
+    /// Waits until its event path is connected to these: `broker_publisher`, `broker_consumer`, `redis`.
+    pub fn wait_connected(&self, dependencies: &[&str]) {
+        let up = |name: &&str| self.metric(&format!("postern_dependency_up{{dependency=\"{name}\"}}")) == 1;
+        self.wait_until(|| dependencies.iter().all(up));
     }
 
     /// Replaces a manifest file, as an editor does: in one step.

@@ -109,6 +109,16 @@ impl Installation {
         Ok(Self { gateways, delivers, spools, _folder: folder })
     }
 
+    /// Waits until all are connected to the broker and Redis.
+    pub fn wait_connected(&self) {
+        for process in self.gateways.iter().chain(&self.delivers).chain(&self.spools) {
+            process.wait_connected(&["broker_publisher", "redis"]);
+        }
+        for deliver in &self.delivers {
+            deliver.wait_connected(&["broker_consumer"]);
+        }
+    }
+
     /// What the shards hold, a line each.
     #[must_use]
     pub fn held(&self) -> String {

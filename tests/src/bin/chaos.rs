@@ -22,14 +22,23 @@ fn pick<'p>(random: &mut Random, processes: &'p mut [Gateway]) -> &'p mut Gatewa
     processes.get_mut(at).unwrap()
 }
 
+/// A Redis that loses nothing it has acknowledged when it is killed.
+fn servers() -> (RabbitMq, Redis) {
+    let durable = ["--appendonly", "yes", "--appendfsync", "always"];
+    (RabbitMq::start().unwrap(), Redis::start_with(&durable).unwrap())
+}
+
 fn main() -> ExitCode {
     let mut numbers = std::env::args().skip(1).filter_map(|text| text.parse::<u64>().ok());
     let (outages, seed) = (numbers.next().unwrap_or(20), numbers.next().unwrap_or(20_261_125));
     println!("outages {outages}, seed {seed}");
-    let (broker, mut redis) =
-        (RabbitMq::start().unwrap(), Redis::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).unwrap());
+    let (broker, mut redis) = servers();
     let receiver = receiver().unwrap();
     let mut all = Installation::start(&manifests(receiver.address), &broker, &redis).unwrap();
+    // A node that is killed seconds after its first declarations may forget them; one clean restart keeps them.
+    all.wait_connected();
+    broker.stop();
+    broker.restart().unwrap();
     let addresses: Vec<_> = all.gateways.iter().map(|gateway| gateway.address).collect();
     let traffic = Traffic::default();
     let mut died = [0_u64; 5];

@@ -6,7 +6,7 @@ use tests::rabbitmq::RabbitMq;
 use tests::redis::Redis;
 use tests::traffic::{Counted, Random, SENDERS, Traffic, count, manifests, receiver, sender, settled};
 
-use super::{connected, outcome};
+use super::connected;
 
 /// How often something dies; `POSTERN_OUTAGES` asks for more.
 fn outages() -> u64 {
@@ -79,7 +79,7 @@ fn no_acknowledged_event_is_lost_or_overtaken_whatever_dies() {
         "died: broker, redis, connections, gateway {died:?}; acknowledged {}, attempts {}, {counted:?}, drained {}",
         acknowledged.values().map(Vec::len).sum::<usize>(),
         arrived.len(),
-        outcome(&gateway, "drained"),
+        gateway.events("drained"),
     );
     let Counted { lost, misordered, changed, repeated: _, degraded: _ } = counted;
     assert_eq!((lost, misordered, changed), (0, 0, 0), "{}", gateway.printed());

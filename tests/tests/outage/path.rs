@@ -7,7 +7,7 @@ use tests::redis::Redis;
 use tests::traffic::{HOST, arrivals, body, manifests, sign};
 use tests::upstream::{Reply, Upstream};
 
-use super::{connected, outcome};
+use super::connected;
 
 /// A gateway that is connected to both; the folder holds its settings.
 fn start(manifests: &str, broker: &RabbitMq, redis: &Redis) -> (Gateway, tempfile::TempDir) {
@@ -41,8 +41,8 @@ fn an_event_goes_through_the_broker_once_and_is_told_apart_from_its_repeat() {
     let previous = |at: usize| receiver.received()[at].json()["previous"].as_str().map(str::to_owned);
     assert_eq!((previous(1), previous(2)), (Some(all[0].sequence.clone()), Some(all[1].sequence.clone())));
     assert!(first.iter().all(|one| one.json().get("gap").is_none() && one.json().get("degraded").is_none()));
-    assert_eq!((outcome(&gateway, "published"), outcome(&gateway, "duplicate")), (3, 1));
-    assert_eq!(outcome(&gateway, "spooled"), 0);
+    assert_eq!((gateway.events("published"), gateway.events("duplicate")), (3, 1));
+    assert_eq!(gateway.events("spooled"), 0);
 }
 
 #[test]
@@ -58,8 +58,8 @@ fn a_delivery_that_fails_waits_in_the_shard_and_what_follows_waits_behind_it() {
     assert_eq!(send(&gateway, "491", &["a", "b"]), 200);
     let seen = arrivals(&receiver.wait_for(5));
     assert_eq!(seen.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), ["a", "a", "a", "a", "b"]);
-    gateway.wait_until(|| outcome(&gateway, "delivered") == 2);
-    assert_eq!(outcome(&gateway, "delivered"), 2);
+    gateway.wait_until(|| gateway.events("delivered") == 2);
+    assert_eq!(gateway.events("delivered"), 2);
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn without_the_broker_events_are_kept_and_go_when_it_is_back() {
     assert_eq!(receiver.wait_for(1).len(), 1);
     broker.kill();
     assert_eq!(send(&gateway, "491", &["b", "c"]), 200);
-    assert_eq!(outcome(&gateway, "spooled"), 2);
+    assert_eq!(gateway.events("spooled"), 2);
     broker.restart().unwrap();
     assert_eq!(send(&gateway, "491", &["d"]), 200);
     let seen = arrivals(&receiver.wait_for(4));
@@ -109,9 +109,9 @@ fn a_broker_that_takes_nothing_for_now_is_not_waited_for() {
     gateway.wait_until(|| {
         number += 1;
         assert_eq!(send(&gateway, "491", &[&format!("a{number}")]), 200);
-        outcome(&gateway, "spooled") > 0
+        gateway.events("spooled") > 0
     });
-    assert!(outcome(&gateway, "spooled") > 0);
+    assert!(gateway.events("spooled") > 0);
     broker.unblock().unwrap();
     let expected: Vec<String> = (1..=number).map(|number| format!("a{number}")).collect();
     let seen = arrivals(&receiver.wait_for(expected.len()));
