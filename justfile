@@ -64,12 +64,11 @@ bench *ARGS:
     cargo build --quiet --release --locked -p cli -p bench
     taskset -c "${LOAD_CORE:-1}" target/release/bench run --peers "$(bench/fetch-peers)" "$@"
 
-# Events through a real RabbitMQ and Redis: accepted, numbered, confirmed, delivered. Everything on two cores.
+# Events through a real RabbitMQ and Redis: accepted, delivered, kept, drained. Everything on two cores.
 bench-events *ARGS:
     cargo build --quiet --release --locked -p cli -p bench
     cargo build --quiet --locked -p tests --bin servers
-    taskset -c "${LOAD_CORE:-1}" target/debug/servers target/bench-events target/release/bench run --peers target \
-      --only postern --scenarios events --settings target/bench-events/settings.yaml "$@"
+    target/debug/servers target/bench-events target/release/bench events --settings target/bench-events "$@"
 
 # A gateway on the examples whose events go through a real RabbitMQ and Redis; Ctrl-C ends all three.
 with-broker:

@@ -1,6 +1,7 @@
 //! Side-by-side benchmarks: the same requests through nginx, HAProxy, Envoy and Postern, each pinned to
 //! one core, with the load and the origin on the other. Prints ratios; asserts nothing by clock.
 
+mod events;
 mod histogram;
 mod load;
 mod origin;
@@ -9,6 +10,7 @@ mod process;
 mod report;
 mod rig;
 mod scenario;
+mod scrape;
 mod token;
 
 use std::io;
@@ -38,6 +40,8 @@ enum Command {
     Load(load::LoadArgs),
     /// Runs all scenarios through all proxies and prints the table.
     Run(rig::RunArgs),
+    /// The way of events through a real broker and Redis: accepted, delivered, kept, drained.
+    Events(events::EventsArgs),
 }
 
 fn main() -> io::Result<()> {
@@ -49,6 +53,7 @@ fn main() -> io::Result<()> {
             Command::Origin { listen } => origin::serve(listen).await,
             Command::Load(args) => load::command(&args).await,
             Command::Run(args) => rig::run(&args).await,
+            Command::Events(args) => events::run(&args).await,
         }
     })
 }

@@ -61,10 +61,8 @@ pub(crate) struct Site {
     pub(crate) listen: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) origin: SocketAddr,
-    /// The core that the proxies are pinned to.
-    pub(crate) core: u32,
-    /// The settings of an installation with a broker.
-    pub(crate) settings: Option<PathBuf>,
+    /// The cores that the proxies are pinned to, as taskset wants them.
+    pub(crate) cores: String,
 }
 
 impl Site {
@@ -102,7 +100,7 @@ impl Site {
         let binary = self.binary(peer).ok_or_else(|| io::Error::other(format!("{} is not here", peer.title())))?;
         let log = folder.join("log");
         let child = Command::new("taskset")
-            .args(["-c", &self.core.to_string()])
+            .args(["-c", &self.cores])
             .arg(binary)
             .args(arguments)
             .env("LD_LIBRARY_PATH", self.cache.join("debian/usr/lib/x86_64-linux-gnu"))
@@ -115,11 +113,27 @@ impl Site {
 
     fn postern_arguments(&self, manifests: &Path, folder: &Path) -> Vec<String> {
         let flags = format!("run --cores 1 --listen {} --admin {} --config", self.listen, self.admin);
-        let mut arguments = line(&flags, &[manifests, Path::new("--data"), &folder.join("data")]);
-        if let Some(settings) = &self.settings {
-            arguments.extend(["--settings".to_owned(), settings.display().to_string()]);
+        line(&flags, &[manifests, Path::new("--data"), &folder.join("data")])
+    }
+
+    fn manifests(&self, scenario: Scenario, words: &[(&str, String)], folder: &Path) -> io::Result<PathBuf> {
+        let manifests = folder.join("manifests");
+        fs::create_dir_all(&manifests)?;
+        for file in ["base.yaml", &format!("{}.yaml", scenario.word())] {
+            self.write(&format!("ours/{file}"), words, &manifests.join(file))?;
         }
-        arguments
+        Ok(manifests)
+    }
+
+    /// Starts a process of an installation on the manifests of the events; its admin port is the one given.
+    pub(crate) fn start_role(&self, role: &str, settings: &Path, admin: SocketAddr) -> io::Result<Running> {
+        let folder = self.scratch.join(format!("role-{role}"));
+        fs::create_dir_all(&folder)?;
+        let manifests = self.manifests(Scenario::Events, &self.words(&Issuer::new()?, &folder), &folder)?;
+        let flags = format!("dataplane --role {role} --cores 1 --listen {} --admin {admin} --config", self.listen);
+        let data = folder.join("data");
+        let arguments = line(&flags, &[&manifests, Path::new("--data"), &data, Path::new("--settings"), settings]);
+        self.spawn(Peer::Postern, &arguments, &folder)
     }
 
     /// Writes the configuration and says how the proxy is told of it.
@@ -152,14 +166,7 @@ impl Site {
                 self.write("peers/envoy.yaml", &words, &config)?;
                 Ok(line("--concurrency 1 --log-level error --disable-hot-restart -c", &[&config]))
             }
-            Peer::Postern => {
-                let manifests = folder.join("manifests");
-                fs::create_dir_all(&manifests)?;
-                for file in ["base.yaml", &format!("{}.yaml", scenario.word())] {
-                    self.write(&format!("ours/{file}"), &words, &manifests.join(file))?;
-                }
-                Ok(self.postern_arguments(&manifests, folder))
-            }
+            Peer::Postern => Ok(self.postern_arguments(&self.manifests(scenario, &words, folder)?, folder)),
         }
     }
 

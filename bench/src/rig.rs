@@ -50,9 +50,6 @@ pub(crate) struct RunArgs {
     /// The binary of Postern.
     #[arg(long, default_value = "target/release/postern")]
     postern: PathBuf,
-    /// The settings of an installation: events go through its broker, not only into Postern's own store.
-    #[arg(long)]
-    settings: Option<PathBuf>,
     /// Where configurations, logs and Postern's store are put.
     #[arg(long, default_value = "target/bench")]
     scratch: PathBuf,
@@ -76,8 +73,7 @@ pub(crate) async fn run(args: &RunArgs) -> io::Result<()> {
         listen: local(0),
         origin: local(1),
         admin: local(2),
-        core: args.core,
-        settings: args.settings.clone(),
+        cores: args.core.to_string(),
     };
     let _origin = start_origin(&site).await?;
     let issuer = Issuer::new()?;
@@ -119,7 +115,7 @@ fn chosen<'a, T>(asked: &'a [T], all: &'a [T]) -> &'a [T] {
     if asked.is_empty() { all } else { asked }
 }
 
-fn say(line: &str) -> io::Result<()> {
+pub(crate) fn say(line: &str) -> io::Result<()> {
     writeln!(io::stderr().lock(), "{line}")
 }
 
@@ -151,7 +147,7 @@ async fn measure(args: &RunArgs, site: &Site, peer: Peer, scenario: Scenario, is
 }
 
 /// A benchmark of refusals is none.
-fn all_answered(outcome: &Outcome) -> io::Result<()> {
+pub(crate) fn all_answered(outcome: &Outcome) -> io::Result<()> {
     if outcome.refused > 0 || outcome.latencies.total() == 0 {
         return Err(io::Error::other(format!(
             "{} answered, {} refused (last {:?}), {} connections broke",
@@ -165,7 +161,7 @@ fn all_answered(outcome: &Outcome) -> io::Result<()> {
 }
 
 /// The origin is this program again, on the core that this process is pinned to.
-async fn start_origin(site: &Site) -> io::Result<Running> {
+pub(crate) async fn start_origin(site: &Site) -> io::Result<Running> {
     let log = site.scratch.join("origin.log");
     let child = Command::new(env::current_exe()?)
         .args(["origin", "--listen", &site.origin.to_string()])
@@ -177,7 +173,7 @@ async fn start_origin(site: &Site) -> io::Result<Running> {
     Ok(running)
 }
 
-async fn await_listening(at: SocketAddr, process: &mut Running) -> io::Result<()> {
+pub(crate) async fn await_listening(at: SocketAddr, process: &mut Running) -> io::Result<()> {
     let connected = async {
         while TcpStream::connect(at).await.is_err() {
             if let Some(why) = process.ended() {

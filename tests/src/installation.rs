@@ -61,6 +61,23 @@ impl Authority {
     }
 }
 
+/// Writes a settings file for a process of each role beside one shard, each into a folder named for its role.
+///
+/// # Errors
+/// When a file cannot be written, or no port is free.
+pub fn roles(folder: &Path, broker: &RabbitMq, redis: &Redis) -> io::Result<Vec<String>> {
+    let (authority, address) = (Authority::new()?, free_address()?);
+    let write = |role: &str| {
+        let own = folder.join(role);
+        std::fs::create_dir_all(&own)?;
+        let held = if role == "spool" { format!("name: spool-0, listen: '{address}', ") } else { String::new() };
+        let tls = authority.issue(role, &own)?;
+        let more = format!("spool: {{{held}shards: [{{name: spool-0, address: 'https://{address}'}}], tls: {tls}}}\n");
+        settings(&own, broker, Some(redis), &more)
+    };
+    ["gateway", "deliver", "spool"].into_iter().map(write).collect()
+}
+
 /// The processes of an installation.
 pub struct Installation {
     /// Those that accept.

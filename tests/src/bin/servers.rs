@@ -1,11 +1,11 @@
-//! Starts a RabbitMQ and a Redis on free ports, writes the settings file that leads to them, runs a command, and ends
-//! with it: for trying things out, and for benchmarks.
+//! Starts a RabbitMQ and a Redis on free ports, writes the settings files that lead to them (of one process, and of one
+//! of each role), runs a command, and ends with it: for trying things out, and for benchmarks.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use tests::installation::settings;
+use tests::installation::{roles, settings};
 use tests::rabbitmq::RabbitMq;
 use tests::redis::Redis;
 
@@ -18,8 +18,12 @@ fn main() -> io::Result<ExitCode> {
     let mut out = io::stdout().lock();
     writeln!(out, "starting RabbitMQ and Redis")?;
     let (broker, redis) = (RabbitMq::start()?, Redis::start()?);
-    let path = settings(&folder.canonicalize()?, &broker, Some(&redis), "")?;
+    let folder = folder.canonicalize()?;
+    let path = settings(&folder, &broker, Some(&redis), "")?;
     writeln!(out, "RabbitMQ amqp://{}\nRedis    {}\nsettings {path}", broker.address, redis.url())?;
+    for path in roles(&folder, &broker, &redis)? {
+        writeln!(out, "         {path}")?;
+    }
     out.flush()?;
     // Ctrl-C is for the command: when that has ended, the servers are ended too.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
