@@ -96,8 +96,11 @@ impl Pass<'_> {
 
     fn touches(&self, text: &str) -> bool {
         let keeps = self.ir.control_characters == ControlCharacters::Keep;
+        // Almost every text has no byte that could be part of one: looked for without reading characters.
+        let may_have =
+            || text.bytes().fold(false, |found, byte| found | (byte < 0x20) | (byte == 0x7f) | (byte == 0xc2));
         text.len() > self.longest()
-            || (!keeps && text.contains(is_unwanted))
+            || (!keeps && may_have() && text.contains(is_unwanted))
             || (self.mended && text.contains(char::REPLACEMENT_CHARACTER))
     }
 

@@ -1,5 +1,6 @@
 //! The shards of an installation, as gateways and delivers reach them: one in this process, or far away.
 
+mod keeper;
 mod remote;
 mod role;
 mod server;

@@ -11,6 +11,7 @@ use tonic::transport::{Channel, Endpoint};
 use wire::spool::spool_client::SpoolClient;
 use wire::spool::{Answer, Request};
 
+use super::keeper::{Keeper, Kept};
 use super::{Identity, IdentityError};
 use crate::event::spool::{Ask, Numbered, Record, Verdict};
 use crate::event::{AcceptError, Accepted, Entry};
@@ -57,6 +58,13 @@ impl From<Refused> for AcceptError {
 /// A shard in another process.
 #[derive(Clone, Debug)]
 pub struct Remote {
+    calls: Calls,
+    keeper: Keeper,
+}
+
+/// What is asked of it.
+#[derive(Clone, Debug)]
+pub(super) struct Calls {
     name: Arc<str>,
     /// When it last failed to answer; 0: never.
     failed_ms: Arc<AtomicU64>,
@@ -108,27 +116,37 @@ impl Remote {
         let client = SpoolClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        Ok(Self { name, failed_ms: Arc::default(), client })
+        let calls = Calls { name, failed_ms: Arc::default(), client };
+        Ok(Self { keeper: Keeper::start(calls.clone()), calls })
     }
 
     pub(super) async fn append(&self, entries: Vec<Entry>) -> Result<Vec<Accepted>, AcceptError> {
-        let mut client = self.client.clone();
-        accepted(self.heard(client.append(asked(&entries))).await)
+        let mut client = self.calls.client.clone();
+        let heard = self.calls.heard(client.append(asked(&entries))).await;
+        heard.unwrap_or(Err(Refused::NotDurable)).map_err(AcceptError::from)
     }
 
     pub(super) async fn keep(&self, events: Vec<Numbered>) -> Result<Vec<Accepted>, AcceptError> {
-        let mut client = self.client.clone();
-        accepted(self.heard(client.keep(asked(&events))).await)
+        self.keeper.keep(events).await
     }
 
     pub(super) async fn consult(&self, ask: Ask) -> Option<Verdict> {
-        let mut client = self.client.clone();
-        self.heard::<Option<Verdict>>(client.consult(asked(&ask))).await.flatten()
+        let mut client = self.calls.client.clone();
+        self.calls.heard::<Option<Verdict>>(client.consult(asked(&ask))).await.flatten()
     }
 
     pub(super) async fn record(&self, record: Record) -> bool {
+        let mut client = self.calls.client.clone();
+        self.calls.heard(client.record(asked(&record))).await.unwrap_or(false)
+    }
+}
+
+impl Calls {
+    /// Keeps the events of several POSTs; an answer for each.
+    pub(super) async fn keep(&self, posts: &[Vec<Numbered>]) -> Option<Vec<Kept>> {
         let mut client = self.client.clone();
-        self.heard(client.record(asked(&record))).await.unwrap_or(false)
+        let heard: Vec<Result<Vec<Accepted>, Refused>> = self.heard(client.keep(asked(&posts))).await?;
+        Some(heard.into_iter().map(|kept| kept.map_err(AcceptError::from)).collect())
     }
 
     fn rests(&self) -> bool {
@@ -174,8 +192,4 @@ fn since_origin_ms() -> u64 {
 fn asked<T: Serialize>(what: &T) -> Request {
     // Our own types always can be written; an empty body would be refused there.
     Request { body: rmp_serde::to_vec_named(what).unwrap_or_default().into() }
-}
-
-fn accepted(heard: Option<Result<Vec<Accepted>, Refused>>) -> Result<Vec<Accepted>, AcceptError> {
-    heard.unwrap_or(Err(Refused::NotDurable)).map_err(AcceptError::from)
 }

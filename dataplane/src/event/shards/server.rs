@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
@@ -16,7 +17,7 @@ use wire::spool::{Answer, Request};
 
 use super::remote::{MAX_MESSAGE_BYTES, Refused};
 use super::{Identity, IdentityError, Role};
-use crate::event::spool::Shard;
+use crate::event::spool::{Numbered, Shard};
 use crate::health::Health;
 
 /// How long connections may take to end after the last answer.
@@ -117,8 +118,9 @@ impl Spool for Served {
     }
 
     async fn keep(&self, request: tonic::Request<Request>) -> Result<Response<Answer>, Status> {
-        let events = asked(request, &[Role::Gateway, Role::All])?;
-        said(&self.0.keep(events).await.map_err(Refused::from))
+        let posts: Vec<Vec<Numbered>> = asked(request, &[Role::Gateway, Role::All])?;
+        let kept = join_all(posts.into_iter().map(|events| self.0.keep(events))).await;
+        said(&kept.into_iter().map(|kept| kept.map_err(Refused::from)).collect::<Vec<_>>())
     }
 
     async fn consult(&self, request: tonic::Request<Request>) -> Result<Response<Answer>, Status> {

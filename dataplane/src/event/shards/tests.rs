@@ -119,6 +119,30 @@ fn a_shard_far_away_says_what_one_beside_says_and_comes_back_by_itself() {
 }
 
 #[test]
+fn posts_that_travel_together_are_answered_apart() {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let (server, shard) = serve(ANY, folder.path(), &authority.identity(Role::Spool));
+    runtime().block_on(async {
+        let gateway = far(server.address, &authority.identity(Role::Gateway));
+        let full = |sequence| NewEvent { pending_bytes: 1, ..numbered(sequence).new };
+        let post = |sequence: i64| {
+            let new = if sequence % 10 == 0 { full(sequence) } else { numbered(sequence).new };
+            gateway.keep(vec![Numbered { new, ..numbered(sequence) }])
+        };
+        let kept = futures_util::future::join_all((1..=300).map(post)).await;
+        for (sequence, kept) in (1..=300).zip(kept) {
+            match kept {
+                Ok(accepted) => assert_eq!(accepted, [Accepted { sequence, duplicate: false }]),
+                Err(AcceptError::PendingFull { .. }) => assert_eq!(sequence % 10, 0),
+                Err(other) => panic!("{sequence}: {other}"),
+            }
+        }
+    });
+    assert_eq!(shard.counters().spooled.load(std::sync::atomic::Ordering::Relaxed), 270);
+    server.stop();
+}
+
+#[test]
 fn who_has_not_the_role_or_no_certificate_of_the_authority_learns_nothing() {
     let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
     let (server, shard) = serve(ANY, folder.path(), &authority.identity(Role::Spool));
