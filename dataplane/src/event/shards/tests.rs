@@ -2,14 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
 
-use policy::names::{Kind, ObjectRef, TenantName};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 use super::*;
+use crate::event::NewEvent;
+use crate::event::sample::{envelope, numbered};
 use crate::event::spool::Settings;
-use crate::event::{Envelope, Event, NewEvent};
 use crate::health::Health;
 
 /// An authority, and certificates of it in a folder.
@@ -40,29 +39,6 @@ impl Authority {
             key_file: file("key", key.serialize_pem()),
         }
     }
-}
-
-fn envelope(sequence: i64) -> Envelope {
-    let event = Event {
-        tenant: TenantName::parse("acme").unwrap(),
-        source: ObjectRef::new(Kind::WebhookSource, "acme", "whatsapp"),
-        id: sequence.to_string().into(),
-        kind: "whatsapp.message.text".into(),
-        conversation: "a".into(),
-        time: "2026-01-01T00:00:00Z".parse().unwrap(),
-        data: "{}".into(),
-        dataraw: None,
-        traceparent: None,
-        unknown: false,
-        sanitised: None,
-    };
-    Envelope { event, sequence, previous: None, redelivered: false, gap: false, late: false, degraded: false }
-}
-
-fn numbered(sequence: i64) -> Numbered {
-    let Envelope { event, sequence, previous, degraded, .. } = envelope(sequence);
-    let new = NewEvent { event, dedupe_window: Duration::from_secs(60), pending_bytes: 1 << 20 };
-    Numbered { new, sequence, previous, degraded }
 }
 
 fn ask(sequence: i64) -> Ask {

@@ -1,50 +1,15 @@
 //! A shard beside a broker: what it keeps, what it says, and that both are one.
 
-use policy::names::{Kind, ObjectRef};
-
-use super::super::{Ask, Death, LastAttempt, Numbered, Record, Settlement, Verdict};
+use super::super::{Ask, Death, LastAttempt, Record, Settlement, Verdict};
 use super::*;
+use crate::event::Envelope;
 use crate::event::claim::conversation_key;
+use crate::event::sample::{envelope, numbered};
 use crate::event::spool::operate::{Filter, State, list};
-use crate::event::{Envelope, Event, NewEvent};
-
-fn event(id: &str) -> Event {
-    Event {
-        tenant: TenantName::parse("acme").unwrap(),
-        source: ObjectRef::new(Kind::WebhookSource, "acme", "whatsapp"),
-        id: id.into(),
-        kind: "whatsapp.message.text".into(),
-        conversation: "a".into(),
-        time: "2026-01-01T00:00:00Z".parse().unwrap(),
-        data: "{}".into(),
-        dataraw: None,
-        traceparent: None,
-        unknown: false,
-        sanitised: None,
-    }
-}
 
 fn key() -> Key {
-    let event = event("any");
+    let event = envelope(1).event;
     conversation_key(&event.tenant, &event.source, &event.conversation)
-}
-
-fn envelope(sequence: i64) -> Envelope {
-    Envelope {
-        event: event(&sequence.to_string()),
-        sequence,
-        previous: Some(sequence - 1),
-        redelivered: false,
-        gap: false,
-        late: false,
-        degraded: false,
-    }
-}
-
-fn numbered(sequence: i64) -> Numbered {
-    let Envelope { event, sequence, previous, degraded, .. } = envelope(sequence);
-    let new = NewEvent { event, dedupe_window: Duration::from_secs(60), pending_bytes: 1 << 20 };
-    Numbered { new, sequence, previous, degraded }
 }
 
 fn open(directory: &Path) -> Shard {

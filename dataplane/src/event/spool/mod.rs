@@ -4,6 +4,7 @@
 //! checksum a row. A lock file keeps a second process out; `sqlite3` opens the file for reading at any time.
 
 mod append;
+mod batch;
 mod checkpoint;
 mod command;
 mod consult;
