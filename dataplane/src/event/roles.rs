@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use super::broker::{BrokerError, BrokerSettings, Consumer, Publisher, State};
 use super::claim::{Claims, ClaimsError, ClaimsState, RedisSettings};
 use super::deliver::{Beside, Deliver, Destinations, PartitionDeliver, PartitionSettings};
-use super::shards::{Identity, NamedShard, Reach, Remote, RemoteError, Role, ServeError, Server, Shards, weight};
+use super::shards::{Depths, Identity, NamedShard, Reach, Remote, RemoteError, Role, ServeError, Server, Shards, weight};
 use super::spool::{self, Shard, SpoolError};
 use super::{Brokered, Counters, EventPath};
 use crate::health::Health;
@@ -192,10 +192,15 @@ impl Events {
         } else {
             (None, None)
         };
+        let depths = Depths::default();
+        if let Some(remote) = remote.as_ref().filter(|_| role.accepts()) {
+            remote.spawn(depths.clone().keep(shards.clone()));
+        }
         let brokered = Brokered {
             claims: claims.clone(),
             publisher: publisher.clone(),
             shards,
+            depths,
             partitions,
             patience,
             counters: counters.clone(),

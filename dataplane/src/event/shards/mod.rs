@@ -1,5 +1,6 @@
 //! The shards of an installation, as gateways and delivers reach them: one in this process, or far away.
 
+mod depths;
 mod remote;
 mod role;
 mod server;
@@ -9,6 +10,8 @@ use std::sync::Arc;
 
 use super::spool::{Ask, Numbered, Record, Shard, Verdict};
 use super::{AcceptError, Accepted, Entry};
+pub use depths::Depths;
+use policy::names::TenantName;
 pub use remote::{Remote, RemoteError};
 pub use role::Role;
 pub use server::{ServeError, Server};
@@ -68,6 +71,15 @@ impl NamedShard {
         }
     }
 
+    /// How many bytes of each of these tenants it holds, in their order; none when it does not answer. What a shard in
+    /// this process holds is known without asking, so it says nothing of it.
+    async fn depths(&self, tenants: &[TenantName]) -> Option<Vec<u64>> {
+        match &self.reach {
+            Reach::Here(_) => Some(vec![0; tenants.len()]),
+            Reach::Far(remote) => remote.depths(tenants).await,
+        }
+    }
+
     /// See [`Shard::record`].
     pub async fn record(&self, record: Record) -> bool {
         match &self.reach {
@@ -92,6 +104,11 @@ impl Shards {
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&NamedShard> {
         self.0.iter().find(|shard| &*shard.name == name)
+    }
+
+    /// Every shard.
+    fn all(&self) -> &[NamedShard] {
+        &self.0
     }
 
     /// Every shard, the one that a partition prefers first: rendezvous hashing, so that one more or one less

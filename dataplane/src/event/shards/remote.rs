@@ -131,6 +131,11 @@ impl Remote {
         self.heard(client.record(asked(&record))).await.unwrap_or(false)
     }
 
+    pub(super) async fn depths(&self, tenants: &[TenantName]) -> Option<Vec<u64>> {
+        let mut client = self.client.clone();
+        self.heard(client.depths(asked(&tenants))).await
+    }
+
     fn rests(&self) -> bool {
         let failed = self.failed_ms.load(Ordering::Acquire);
         failed > 0 && u128::from(since_origin_ms().saturating_sub(failed)) < REST.as_millis()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use policy::names::TenantName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
@@ -124,6 +125,11 @@ impl Spool for Served {
     async fn consult(&self, request: tonic::Request<Request>) -> Result<Response<Answer>, Status> {
         let ask = asked(request, &[Role::Deliver, Role::Spool, Role::All])?;
         said(&self.0.consult(ask).await)
+    }
+
+    async fn depths(&self, request: tonic::Request<Request>) -> Result<Response<Answer>, Status> {
+        let tenants: Vec<TenantName> = asked(request, &[Role::Gateway, Role::All])?;
+        said(&self.0.depths(&tenants))
     }
 
     async fn record(&self, request: tonic::Request<Request>) -> Result<Response<Answer>, Status> {

@@ -95,6 +95,30 @@ fn a_shard_far_away_says_what_one_beside_says_and_comes_back_by_itself() {
 }
 
 #[test]
+fn a_gateway_hears_what_a_tenant_that_sends_has_elsewhere() {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let (server, shard) = serve(ANY, folder.path(), &authority.identity(Role::Spool));
+    runtime().block_on(async {
+        let gateway = far(server.address, &authority.identity(Role::Gateway));
+        gateway.keep(vec![numbered(10)]).await.unwrap();
+        let (shards, depths) = (Shards::new(vec![gateway]), Depths::default());
+        let (acme, globex) = (TenantName::parse("acme").unwrap(), TenantName::parse("globex").unwrap());
+        assert_eq!(depths.of(&acme), 0, "nothing is known at first");
+        depths.ask(&shards).await;
+        assert_eq!((depths.of(&acme), depths.of(&globex)), (shard.depths(std::slice::from_ref(&acme))[0], 0));
+        assert!(depths.of(&acme) > 0);
+        server.stop();
+        depths.ask(&shards).await;
+        assert!(depths.of(&acme) > 0, "a shard that is away has what it had");
+        // Twice without a word of it: it is forgotten.
+        depths.ask(&shards).await;
+        depths.ask(&shards).await;
+        assert_eq!(depths.of(&acme), 0);
+    });
+    runtime().block_on(close(shard));
+}
+
+#[test]
 fn who_has_not_the_role_or_no_certificate_of_the_authority_learns_nothing() {
     let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
     let (server, shard) = serve(ANY, folder.path(), &authority.identity(Role::Spool));

@@ -137,6 +137,12 @@ impl Shard {
         self.ask(|reply| Command::Consult { ask: Box::new(ask), reply }).await?
     }
 
+    /// How many bytes of each of these tenants are here, dead letters included.
+    #[must_use]
+    pub fn depths(&self, tenants: &[TenantName]) -> Vec<u64> {
+        tenants.iter().map(|tenant| self.counters.depth_of(tenant).bytes).collect()
+    }
+
     /// Records what became of an event of the broker's; true when that is durable.
     pub async fn record(&self, record: Record) -> bool {
         self.ask(|reply| Command::Record { record: Box::new(record), reply }).await.unwrap_or(false)
