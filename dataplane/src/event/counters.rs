@@ -62,6 +62,10 @@ pub struct Counters {
     pub ids_forgotten: AtomicU64,
     /// Transactions, each one fsync.
     pub commits: AtomicU64,
+    /// Certificates for shards that were read again, and are in use.
+    pub certificates_loaded: AtomicU64,
+    /// The same that could not be used.
+    pub certificates_refused: AtomicU64,
     depth: Mutex<BTreeMap<TenantName, TenantDepth>>,
 }
 

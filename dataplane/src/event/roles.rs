@@ -13,7 +13,9 @@ use tokio::sync::{mpsc, watch};
 use super::broker::{BrokerError, BrokerSettings, Consumer, Publisher, State};
 use super::claim::{Claims, ClaimsError, ClaimsState, RedisSettings};
 use super::deliver::{Beside, Deliver, Destinations, PartitionDeliver, PartitionSettings};
-use super::shards::{Depths, Identity, NamedShard, Reach, Remote, RemoteError, Role, ServeError, Server, Shards, weight};
+use super::shards::{
+    Depths, Identity, NamedShard, Reach, Remote, RemoteError, Role, ServeError, Server, Shards, Watched, weight,
+};
 use super::spool::{self, Shard, SpoolError};
 use super::{Brokered, Counters, EventPath};
 use crate::health::Health;
@@ -152,6 +154,7 @@ impl Events {
         let patience = spool.patience;
         let shard = role.keeps().then(|| Shard::open(spool)).transpose()?.map(Arc::new);
         let counters = shard.as_ref().map(|shard| shard.counters().clone()).unwrap_or_default();
+        let watched = from.identity.as_ref().map(Watched::new);
         let (shards, remote) = shards(&from, shard.as_ref())?;
         let claims = from.redis.clone().map(Claims::start).transpose()?;
         let publisher = Arc::new(Publisher::start(from.broker.clone())?);
@@ -192,6 +195,9 @@ impl Events {
         } else {
             (None, None)
         };
+        if let (Some(remote), Some(watched)) = (&remote, watched) {
+            remote.spawn(shards.clone().keep_certificate(watched, counters.clone()));
+        }
         let depths = Depths::default();
         if let Some(remote) = remote.as_ref().filter(|_| role.accepts()) {
             remote.spawn(depths.clone().keep(shards.clone()));

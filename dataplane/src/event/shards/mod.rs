@@ -9,13 +9,13 @@ mod tls;
 use std::sync::Arc;
 
 use super::spool::{Ask, Numbered, Record, Shard, Verdict};
-use super::{AcceptError, Accepted, Entry};
+use super::{AcceptError, Accepted, Counters, Entry};
 pub use depths::Depths;
 use policy::names::TenantName;
 pub use remote::{Remote, RemoteError};
 pub use role::Role;
 pub use server::{ServeError, Server};
-pub use tls::{Identity, IdentityError};
+pub use tls::{Identity, IdentityError, Watched};
 
 /// A shard, wherever it is.
 #[derive(Clone)]
@@ -109,6 +109,21 @@ impl Shards {
     /// Every shard.
     fn all(&self) -> &[NamedShard] {
         &self.0
+    }
+
+    /// Takes a new certificate up for asking shards of other processes; for ever.
+    pub async fn keep_certificate(self, mut watched: Watched, counters: Arc<Counters>) {
+        loop {
+            tokio::time::sleep(tls::LOOK_EVERY).await;
+            watched.look(&counters, |identity| self.renew(identity));
+        }
+    }
+
+    fn renew(&self, identity: &Identity) -> Result<(), RemoteError> {
+        self.0.iter().try_for_each(|shard| match &shard.reach {
+            Reach::Here(_) => Ok(()),
+            Reach::Far(remote) => remote.renew(identity),
+        })
     }
 
     /// Every shard, the one that a partition prefers first: rendezvous hashing, so that one more or one less

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use policy::names::TenantName;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -60,7 +61,9 @@ pub struct Remote {
     name: Arc<str>,
     /// When it last failed to answer; 0: never.
     failed_ms: Arc<AtomicU64>,
-    client: SpoolClient<Channel>,
+    address: Arc<str>,
+    // Another one with another certificate; who asks meanwhile keeps the one that it has.
+    client: Arc<ArcSwap<SpoolClient<Channel>>>,
 }
 
 /// Why a shard cannot be addressed.
@@ -93,46 +96,42 @@ impl Remote {
         if !address.starts_with("https://") {
             return Err(RemoteError::Clear(name));
         }
-        let wrong = |cause| RemoteError::Address { name: name.clone(), cause };
-        let endpoint = Endpoint::from_shared(address.to_owned()).map_err(wrong)?;
-        let endpoint = endpoint.tls_config(identity.client()?).map_err(wrong)?;
-        let channel = endpoint
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TIMEOUT)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE)
-            .keep_alive_while_idle(true)
-            .http2_adaptive_window(true)
-            .tcp_nodelay(true)
-            .connect_lazy();
-        let client = SpoolClient::new(channel)
-            .max_decoding_message_size(MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        Ok(Self { name, failed_ms: Arc::default(), client })
+        let client = Arc::new(ArcSwap::from_pointee(client(&name, address, identity)?));
+        Ok(Self { name, failed_ms: Arc::default(), address: address.into(), client })
+    }
+
+    /// Asks with this certificate from now on; what is under way is finished with the one before.
+    pub(super) fn renew(&self, identity: &Identity) -> Result<(), RemoteError> {
+        self.client.store(Arc::new(client(&self.name, &self.address, identity)?));
+        Ok(())
+    }
+
+    fn client(&self) -> SpoolClient<Channel> {
+        SpoolClient::clone(&self.client.load())
     }
 
     pub(super) async fn append(&self, entries: Vec<Entry>) -> Result<Vec<Accepted>, AcceptError> {
-        let mut client = self.client.clone();
+        let mut client = self.client();
         accepted(self.heard(client.append(asked(&entries))).await)
     }
 
     pub(super) async fn keep(&self, events: Vec<Numbered>) -> Result<Vec<Accepted>, AcceptError> {
-        let mut client = self.client.clone();
+        let mut client = self.client();
         accepted(self.heard(client.keep(asked(&events))).await)
     }
 
     pub(super) async fn consult(&self, ask: Ask) -> Option<Verdict> {
-        let mut client = self.client.clone();
+        let mut client = self.client();
         self.heard::<Option<Verdict>>(client.consult(asked(&ask))).await.flatten()
     }
 
     pub(super) async fn record(&self, record: Record) -> bool {
-        let mut client = self.client.clone();
+        let mut client = self.client();
         self.heard(client.record(asked(&record))).await.unwrap_or(false)
     }
 
     pub(super) async fn depths(&self, tenants: &[TenantName]) -> Option<Vec<u64>> {
-        let mut client = self.client.clone();
+        let mut client = self.client();
         self.heard(client.depths(asked(&tenants))).await
     }
 
@@ -169,6 +168,24 @@ impl Remote {
             })
             .ok()
     }
+}
+
+fn client(name: &Arc<str>, address: &str, identity: &Identity) -> Result<SpoolClient<Channel>, RemoteError> {
+    let wrong = |cause| RemoteError::Address { name: name.clone(), cause };
+    let endpoint = Endpoint::from_shared(address.to_owned()).map_err(wrong)?;
+    let endpoint = endpoint.tls_config(identity.client()?).map_err(wrong)?;
+    let channel = endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(TIMEOUT)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_while_idle(true)
+        .http2_adaptive_window(true)
+        .tcp_nodelay(true)
+        .connect_lazy();
+    Ok(SpoolClient::new(channel)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES))
 }
 
 fn since_origin_ms() -> u64 {

@@ -95,6 +95,50 @@ fn a_shard_far_away_says_what_one_beside_says_and_comes_back_by_itself() {
 }
 
 #[test]
+fn a_rotated_certificate_is_taken_up_and_a_broken_one_is_not() {
+    use std::sync::atomic::Ordering::Relaxed;
+    let (old, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let (own, asking) = (old.identity(Role::Spool), old.identity(Role::Gateway));
+    let (server, shard) = serve(ANY, folder.path(), &own);
+    runtime().block_on(async {
+        let gateway = far(server.address, &asking);
+        gateway.keep(vec![numbered(10)]).await.unwrap();
+        let (shards, counters) = (Shards::new(vec![gateway]), Arc::new(Counters::default()));
+        let watching = tokio::spawn(shards.clone().keep_certificate(Watched::new(&asking), counters.clone()));
+        let refused = |counters: &Counters| counters.certificates_refused.load(Relaxed);
+        // A key that is not the certificate's: what was in force stays, on both sides.
+        for identity in [&own, &asking] {
+            std::fs::write(&identity.key_file, KeyPair::generate().unwrap().serialize_pem()).unwrap();
+        }
+        while refused(&counters) == 0 || refused(shard.counters()) == 0 {
+            tokio::task::yield_now().await;
+        }
+        shards.all()[0].keep(vec![numbered(11)]).await.unwrap();
+        // Another authority: who has only the old one is out, who has the new one is in.
+        let new = Authority::new();
+        for (to, role) in [(&own, Role::Spool), (&asking, Role::Gateway)] {
+            let from = new.identity(role);
+            let Identity { ca_file, certificate_file, key_file } = &to;
+            for (from, to) in
+                [(from.ca_file, ca_file), (from.certificate_file, certificate_file), (from.key_file, key_file)]
+            {
+                std::fs::rename(from, to).unwrap();
+            }
+        }
+        while shards.all()[0].keep(vec![numbered(12)]).await.is_err()
+            || shard.counters().certificates_loaded.load(Relaxed) == 0
+        {}
+        let late = far(server.address, &old.identity(Role::Deliver));
+        assert_eq!(late.consult(ask(13)).await, None, "the old authority vouches for nobody any more");
+        let next = far(server.address, &new.identity(Role::Deliver));
+        assert_eq!(next.consult(ask(13)).await, Some(Verdict::Owed));
+        watching.abort();
+    });
+    server.stop();
+    runtime().block_on(close(shard));
+}
+
+#[test]
 fn a_gateway_hears_what_a_tenant_that_sends_has_elsewhere() {
     let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
     let (server, shard) = serve(ANY, folder.path(), &authority.identity(Role::Spool));
