@@ -25,7 +25,7 @@ use crate::event::broker::{Delivered, Tenure};
 use crate::event::claim::{Claims, Conversation, conversation_key, event_key};
 use crate::event::counters::add;
 use crate::event::shards::Shards;
-use crate::event::spool::{LastAttempt, Mark, Pending, Record, Settlement};
+use crate::event::spool::{LastAttempt, Mark, Pending, Place, Record, Settlement, StoreId};
 use crate::event::{Counters, Envelope, Key};
 use crate::health::Health;
 use crate::upstream::UpstreamCore;
@@ -33,6 +33,7 @@ use crate::upstream::UpstreamCore;
 /// The header fields of a drained copy.
 pub(super) const SHARD_HEADER: &str = "x-postern-shard";
 pub(super) const ROW_HEADER: &str = "x-postern-row";
+pub(super) const STORE_HEADER: &str = "x-postern-store";
 /// How soon an event is looked at again when no shard answers.
 const HOLD: Duration = Duration::from_secs(1);
 /// For how long a missing predecessor is waited for when no source says.
@@ -259,9 +260,9 @@ impl Shared {
         if matches!(record.settlement, Settlement::Parked { .. }) {
             self.memory.borrow_mut().set_clear(held.conversation, false);
         }
-        let own = held.mark.as_ref().and_then(|mark| Some((self.shards.named(&mark.shard)?, mark.row)));
-        if let Some((shard, row)) = own {
-            if !shard.record(Record { row: Some(row), ..record }).await {
+        let own = held.mark.as_ref().and_then(|mark| Some((self.shards.named(&mark.shard)?, mark.place)));
+        if let Some((shard, place)) = own {
+            if !shard.record(Record { row: Some(place), ..record }).await {
                 // It owes the event still, and has it drained again when it stays away.
                 tracing::warn!(shard = &*shard.name, "a shard does not answer; what came from it comes again");
             }
@@ -324,7 +325,8 @@ fn settled(envelope: Envelope, settlement: Settlement) -> Record {
 fn mark(delivered: &Delivered) -> Option<Mark> {
     let shard = delivered.headers.get(SHARD_HEADER)?;
     let row = delivered.headers.get(ROW_HEADER)?.parse().ok()?;
-    Some(Mark { shard: shard.as_str().into(), row })
+    let store = delivered.headers.get(STORE_HEADER).and_then(|text| StoreId::parse(text));
+    Some(Mark { shard: shard.as_str().into(), place: Place { store, row } })
 }
 
 /// One look at the oldest event of a conversation that is held here.

@@ -13,7 +13,7 @@ use wire::spool::spool_client::SpoolClient;
 use wire::spool::{Answer, Request};
 
 use super::{Identity, IdentityError};
-use crate::event::spool::{Ask, Numbered, Record, Verdict};
+use crate::event::spool::{Ask, Numbered, Record, StoreId, Verdict};
 use crate::event::{AcceptError, Accepted, Entry};
 
 /// The largest message either way: a POST of the largest provider, several times over.
@@ -53,6 +53,13 @@ impl From<Refused> for AcceptError {
             Refused::PendingFull(tenant) => Self::PendingFull { tenant },
         }
     }
+}
+
+/// What a shard says of an event, and which store it says that from.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Said {
+    pub(super) verdict: Verdict,
+    pub(super) store: StoreId,
 }
 
 /// A shard in another process.
@@ -120,9 +127,9 @@ impl Remote {
         accepted(self.heard(client.keep(asked(&events))).await)
     }
 
-    pub(super) async fn consult(&self, ask: Ask) -> Option<Verdict> {
+    pub(super) async fn consult(&self, ask: Ask) -> Option<Said> {
         let mut client = self.client();
-        self.heard::<Option<Verdict>>(client.consult(asked(&ask))).await.flatten()
+        self.heard::<Option<Said>>(client.consult(asked(&ask))).await.flatten()
     }
 
     pub(super) async fn record(&self, record: Record) -> bool {

@@ -17,7 +17,7 @@ use tonic::{Response, Status};
 use wire::spool::spool_server::{Spool, SpoolServer};
 use wire::spool::{Answer, Request};
 
-use super::remote::{MAX_MESSAGE_BYTES, Refused};
+use super::remote::{MAX_MESSAGE_BYTES, Refused, Said};
 use super::tls::{LOOK_EVERY, Watched};
 use super::{Identity, IdentityError, Role};
 use crate::event::spool::Shard;
@@ -180,7 +180,8 @@ impl Spool for Served {
 
     async fn consult(&self, request: tonic::Request<Request>) -> Result<Response<Answer>, Status> {
         let ask = asked(request, &[Role::Deliver, Role::Spool, Role::All])?;
-        said(&self.0.consult(ask).await)
+        let store = self.0.store();
+        said(&self.0.consult(ask).await.map(|verdict| Said { verdict, store }))
     }
 
     async fn depths(&self, request: tonic::Request<Request>) -> Result<Response<Answer>, Status> {

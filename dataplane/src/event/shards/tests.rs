@@ -8,7 +8,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use super::*;
 use crate::event::NewEvent;
 use crate::event::sample::{envelope, numbered};
-use crate::event::spool::Settings;
+use crate::event::spool::{Place, Settings};
 use crate::health::Health;
 
 /// An authority, and certificates of it in a folder.
@@ -136,6 +136,33 @@ fn a_rotated_certificate_is_taken_up_and_a_broken_one_is_not() {
     });
     server.stop();
     runtime().block_on(close(shard));
+}
+
+#[test]
+fn a_shard_that_comes_back_with_another_store_is_noticed() {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let spool = authority.identity(Role::Spool);
+    let (server, shard) = serve(ANY, &folder.path().join("one"), &spool);
+    let (address, before) = (server.address, shard.store());
+    runtime().block_on(async {
+        let deliver = far(address, &authority.identity(Role::Deliver));
+        let shards = Shards::new(vec![deliver.clone()]);
+        assert!(deliver.consult(ask(1)).await.is_some());
+        server.stop();
+        close(shard).await;
+        let (server, shard) = serve(address, &folder.path().join("two"), &spool);
+        while deliver.consult(ask(1)).await.is_none() {}
+        assert_eq!(shards.replaced(), 1);
+        assert!(deliver.consult(ask(1)).await.is_some());
+        assert_eq!(shards.replaced(), 1, "it is told once");
+        // Who did not know the store before learns of it from what was drained from it.
+        let late = far(address, &authority.identity(Role::Deliver));
+        let place = Place { store: Some(before), row: 1 };
+        assert!(late.consult(Ask { row: Some(place), ..ask(1) }).await.is_some());
+        assert_eq!(Shards::new(vec![late]).replaced(), 1);
+        server.stop();
+        close(shard).await;
+    });
 }
 
 #[test]

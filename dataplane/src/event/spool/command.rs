@@ -95,13 +95,41 @@ pub struct Numbered {
     pub degraded: bool,
 }
 
+/// Which store this is: drawn when its file is made, and the same for as long as that exists. A shard's name outlives
+/// its volume; this does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreId(pub(crate) i64);
+
+impl std::fmt::Display for StoreId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl StoreId {
+    /// What [`Self::to_string`] wrote.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        i64::from_str_radix(text, 16).ok().map(Self)
+    }
+}
+
+/// A row of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Of which store; a copy of an older version does not say.
+    pub store: Option<StoreId>,
+    /// The row there.
+    pub row: i64,
+}
+
 /// Where a drained copy came from: it is settled there before the broker forgets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
     /// The shard's name.
     pub shard: Arc<str>,
     /// Its row there.
-    pub row: i64,
+    pub place: Place,
 }
 
 /// What a deliver asks of a shard about an event that it holds.
@@ -110,7 +138,7 @@ pub struct Ask {
     /// The event.
     pub envelope: Envelope,
     /// Its row here, when it is a drained copy of this shard.
-    pub row: Option<i64>,
+    pub row: Option<Place>,
 }
 
 /// What a shard says of it.
@@ -140,7 +168,7 @@ pub struct Record {
     /// The event.
     pub envelope: Envelope,
     /// Its row here, when it is a drained copy of this shard.
-    pub row: Option<i64>,
+    pub row: Option<Place>,
     /// What became of it; of an event that has no row here, only parked and dead say anything.
     pub settlement: Settlement,
     /// Another shard did not answer: it has to before this event is attempted.

@@ -249,7 +249,7 @@ pub fn show(directory: &Path, row: i64) -> Result<Option<Shown>, SpoolError> {
 /// # Errors
 /// [`SpoolError::InUse`] when one does; [`SpoolError::Store`]
 pub fn change_offline(directory: &Path, change: &Change) -> Result<u64, SpoolError> {
-    let Spool { mut conn, lock } = Spool::open(directory, u64::MAX)?;
+    let Spool { mut conn, lock, .. } = Spool::open(directory, u64::MAX)?;
     let transaction = conn.transaction()?;
     let count = match change {
         Change::Replay(filter) => replay(&transaction, filter)?.len(),

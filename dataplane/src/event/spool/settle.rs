@@ -92,12 +92,12 @@ impl Writer {
         let Record { envelope, row, settlement, unsure } = record;
         let event = &envelope.event;
         let conversation = conversation_key(&event.tenant, &event.source, &event.conversation);
-        let owed = match row {
+        let owed = match self.own(*row) {
             // A row that is gone was settled: whatever this says of its event comes too late.
-            Some(row) if self.state_of(*row, envelope.sequence, &conversation)?.is_none_or(|state| state >= DEAD) => {
+            Some(row) if self.state_of(row, envelope.sequence, &conversation)?.is_none_or(|state| state >= DEAD) => {
                 return Ok(());
             }
-            Some(row) => Some(*row),
+            Some(row) => Some(row),
             None => self.owed_row(&conversation, envelope.sequence, &event.id)?,
         };
         if let Some(row) = owed {
