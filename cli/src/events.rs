@@ -176,7 +176,9 @@ fn list(chosen: &Chosen) -> Result<(), EventsError> {
 fn show(data: &std::path::Path, row: i64) -> Result<(), EventsError> {
     let shown = operate::show(&spool(data), row)?.ok_or(EventsError::Unknown(row))?;
     let event: Option<serde_json::Value> = shown.cloud_event.map(|event| serde_json::from_slice(&event)).transpose()?;
-    out::line(serde_json::to_string_pretty(&serde_json::json!({"listed": shown.listed, "event": event}))?);
+    out::line(serde_json::to_string_pretty(
+        &serde_json::json!({"listed": shown.listed, "event": event, "remains": shown.remains}),
+    )?);
     Ok(())
 }
 

@@ -257,7 +257,7 @@ fn shown(view: &View, path: &str) -> Response<Full<Bytes>> {
     match operate::show(shard.directory(), row) {
         Ok(Some(shown)) => {
             let event = shown.cloud_event.and_then(|event| serde_json::from_slice::<Value>(&event).ok());
-            json_reply(StatusCode::OK, &json!({"listed": shown.listed, "event": event}))
+            json_reply(StatusCode::OK, &json!({"listed": shown.listed, "event": event, "remains": shown.remains}))
         }
         Ok(None) => problem(StatusCode::NOT_FOUND, "no event has this row: it was delivered, or dropped"),
         Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &chain(&error)),

@@ -54,6 +54,12 @@ pub struct Counters {
     pub dead_gone: AtomicU64,
     /// Events dead because they could not be written as CloudEvents.
     pub dead_malformed: AtomicU64,
+    /// Events dead because the broker delivered them too often.
+    pub dead_delivery_limit: AtomicU64,
+    /// Events dead because the broker gave them up for another reason.
+    pub dead_given_up: AtomicU64,
+    /// Messages of the broker's that are no event, set aside.
+    pub unreadable: AtomicU64,
     /// Dead letters dropped at the end of their retention.
     pub dead_expired: AtomicU64,
     /// Rows set aside because their checksum did not fit.

@@ -326,9 +326,10 @@ fn consume(from: &BrokerPath, settings: PartitionSettings) -> Result<(Consuming,
     let (assign, assigned) = watch::channel(preferred.collect());
     let held = usize::from(from.broker.prefetch.get()) * all.len();
     let (deliveries, taken) = mpsc::channel(held.max(1));
-    let consumer = Consumer::start(from.broker.clone(), assigned, deliveries)?;
+    let (dead, given_up) = mpsc::channel(1);
+    let consumer = Consumer::start(from.broker.clone(), assigned, deliveries, Some(dead))?;
     let stand_by = assign.clone();
-    let delivering = PartitionDeliver::start(settings, taken, async move {
+    let delivering = PartitionDeliver::start(settings, (taken, given_up), async move {
         tokio::time::sleep(STAND_BY_AFTER).await;
         stand_by.send_replace(all);
     });

@@ -40,7 +40,7 @@ impl EventCollector {
         })
     }
 
-    fn totals(&self) -> [(&'static str, &AtomicU64); 21] {
+    fn totals(&self) -> [(&'static str, &AtomicU64); 24] {
         let counters = &*self.counters;
         [
             ("accepted", &counters.accepted),
@@ -61,6 +61,9 @@ impl EventCollector {
             ("dead_out_of_attempts", &counters.dead_attempts),
             ("dead_gone", &counters.dead_gone),
             ("dead_malformed", &counters.dead_malformed),
+            ("dead_delivery_limit", &counters.dead_delivery_limit),
+            ("dead_given_up", &counters.dead_given_up),
+            ("unreadable", &counters.unreadable),
             ("dead_expired", &counters.dead_expired),
             ("damaged", &counters.damaged),
             ("commits", &counters.commits),

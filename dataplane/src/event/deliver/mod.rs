@@ -6,8 +6,10 @@
 
 mod attempt;
 mod beside;
+mod dead;
 mod memory;
 mod partitions;
+mod pauses;
 mod ready;
 mod signature;
 mod turn;

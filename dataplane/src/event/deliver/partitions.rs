@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::attempt::{self, NotNow, Tried};
+use super::dead;
 use super::memory::Memory;
 use super::ready::Ready;
 use super::turn::{Turn, turn};
@@ -71,7 +72,7 @@ pub(super) struct Held {
 
 /// What the attempts share.
 pub(super) struct Shared {
-    destinations: Arc<dyn Destinations>,
+    pub(super) destinations: Arc<dyn Destinations>,
     pub(super) shards: Shards,
     pub(super) claims: Option<Claims>,
     core: UpstreamCore,
@@ -92,13 +93,14 @@ pub struct PartitionDeliver {
 }
 
 impl PartitionDeliver {
-    /// Starts it on what a consumer hands over; what goes on beside it ends with it.
+    /// Starts it on what a consumer hands over: events, and what the broker gave up; what goes on beside it ends with
+    /// it.
     ///
     /// # Errors
     /// When the thread cannot be started.
     pub fn start(
         settings: PartitionSettings,
-        deliveries: mpsc::Receiver<Delivered>,
+        deliveries: (mpsc::Receiver<Delivered>, mpsc::Receiver<Delivered>),
         beside: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<Self> {
         let (stop, stopped) = watch::channel(false);
@@ -137,7 +139,7 @@ enum After {
 
 async fn deliver(
     settings: PartitionSettings,
-    mut deliveries: mpsc::Receiver<Delivered>,
+    (mut deliveries, given_up): (mpsc::Receiver<Delivered>, mpsc::Receiver<Delivered>),
     mut stopped: watch::Receiver<bool>,
 ) {
     let PartitionSettings { destinations, shards, claims, guard, counters, health: _ } = settings;
@@ -150,6 +152,8 @@ async fn deliver(
     let mut ready = Ready::new(MAX_PER_TENANT);
     let mut running: JoinSet<(Key, TenantName, After)> = JoinSet::new();
     let mut tidy = tokio::time::interval(TIDY);
+    let burying = shared.clone();
+    let burying = tokio::task::spawn_local(async move { dead::bury_all(&burying, given_up).await });
     loop {
         while running.len() < MAX_IN_FLIGHT
             && let Some((key, tenant)) = ready.take()
@@ -179,6 +183,8 @@ async fn deliver(
             _ = stopped.wait_for(|stop| *stop) => break,
         }
     }
+    // What is not a dead letter of a shard yet stays the broker's.
+    burying.abort();
     while running.join_next().await.is_some() {}
 }
 
@@ -256,7 +262,7 @@ impl Shared {
 
     /// Makes a settlement durable: with the shard that a drained copy came from, else with the one that is named,
     /// else with the first that can.
-    async fn record(&self, held: &Held, record: Record, shard: Option<&str>) -> bool {
+    pub(super) async fn record(&self, held: &Held, record: Record, shard: Option<&str>) -> bool {
         if matches!(record.settlement, Settlement::Parked { .. }) {
             self.memory.borrow_mut().set_clear(held.conversation, false);
         }
@@ -279,7 +285,7 @@ impl Shared {
         false
     }
 
-    fn done(&self, held: &Held) {
+    pub(super) fn done(&self, held: &Held) {
         if held.envelope.degraded {
             // Its number is nobody's memo: it says nothing of those that are.
             return;
@@ -318,11 +324,11 @@ impl Drop for Attempting<'_> {
     }
 }
 
-fn settled(envelope: Envelope, settlement: Settlement) -> Record {
+pub(super) fn settled(envelope: Envelope, settlement: Settlement) -> Record {
     Record { envelope, row: None, settlement, unsure: false }
 }
 
-fn mark(delivered: &Delivered) -> Option<Mark> {
+pub(super) fn mark(delivered: &Delivered) -> Option<Mark> {
     let shard = delivered.headers.get(SHARD_HEADER)?;
     let row = delivered.headers.get(ROW_HEADER)?.parse().ok()?;
     let store = delivered.headers.get(STORE_HEADER).and_then(|text| StoreId::parse(text));

@@ -96,7 +96,7 @@ async fn recorded(shared: &Shared, held: &Held) -> Option<i64> {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Consulted {
+pub(super) enum Consulted {
     Clear {
         done: Option<i64>,
         idle: bool,
@@ -120,7 +120,7 @@ struct Answer<'s> {
 }
 
 /// Asks every shard. Nothing is attempted while one of them owes the conversation something older.
-async fn consult(shared: &Shared, held: &Held) -> Consulted {
+pub(super) async fn consult(shared: &Shared, held: &Held) -> Consulted {
     let mut answers = Vec::new();
     for shard in shared.shards.for_partition(held.partition) {
         let row = held.mark.as_ref().filter(|mark| mark.shard == shard.name).map(|mark| mark.place);

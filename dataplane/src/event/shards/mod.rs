@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::counters::add;
-use super::spool::{Ask, Numbered, Record, Shard, StoreId, Verdict};
+use super::spool::{Ask, Numbered, Record, Shard, StoreId, Unreadable, Verdict};
 use super::{AcceptError, Accepted, Counters, Entry};
 pub use depths::Depths;
 use policy::names::TenantName;
@@ -110,6 +110,14 @@ impl NamedShard {
 
     fn heard(&self) -> Option<StoreId> {
         *self.seen.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// See [`Shard::bury`].
+    pub async fn bury(&self, unreadable: Unreadable) -> bool {
+        match &self.reach {
+            Reach::Here(shard) => shard.bury(unreadable).await,
+            Reach::Far(remote) => remote.bury(unreadable).await,
+        }
     }
 
     /// How many bytes of each of these tenants it holds, in their order; none when it does not answer. What a shard in

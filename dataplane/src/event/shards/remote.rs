@@ -13,7 +13,7 @@ use wire::spool::spool_client::SpoolClient;
 use wire::spool::{Answer, Request};
 
 use super::{Identity, IdentityError};
-use crate::event::spool::{Ask, Numbered, Record, StoreId, Verdict};
+use crate::event::spool::{Ask, Numbered, Record, StoreId, Unreadable, Verdict};
 use crate::event::{AcceptError, Accepted, Entry};
 
 /// The largest message either way: a POST of the largest provider, several times over.
@@ -135,6 +135,11 @@ impl Remote {
     pub(super) async fn record(&self, record: Record) -> bool {
         let mut client = self.client();
         self.heard(client.record(asked(&record))).await.unwrap_or(false)
+    }
+
+    pub(super) async fn bury(&self, unreadable: Unreadable) -> bool {
+        let mut client = self.client();
+        self.heard(client.bury(asked(&unreadable))).await.unwrap_or(false)
     }
 
     pub(super) async fn depths(&self, tenants: &[TenantName]) -> Option<Vec<u64>> {

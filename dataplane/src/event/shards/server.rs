@@ -184,6 +184,11 @@ impl Spool for Served {
         said(&self.0.consult(ask).await.map(|verdict| Said { verdict, store }))
     }
 
+    async fn bury(&self, request: tonic::Request<Request>) -> Result<Response<Answer>, Status> {
+        let unreadable = asked(request, &[Role::Deliver, Role::All])?;
+        said(&self.0.bury(unreadable).await)
+    }
+
     async fn depths(&self, request: tonic::Request<Request>) -> Result<Response<Answer>, Status> {
         let tenants: Vec<TenantName> = asked(request, &[Role::Gateway, Role::All])?;
         said(&self.0.depths(&tenants))

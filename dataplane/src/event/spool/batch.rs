@@ -208,7 +208,10 @@ impl Command {
                 Ok(Outcome::Verdict(verdict)) => Some(verdict),
                 Ok(Outcome::Accepted(_) | Outcome::Changed(_) | Outcome::Done) | Err(_) => None,
             })),
-            Self::Record { reply, .. } | Self::Drained { reply, .. } | Self::Settle { reply, .. } => {
+            Self::Record { reply, .. }
+            | Self::Bury { reply, .. }
+            | Self::Drained { reply, .. }
+            | Self::Settle { reply, .. } => {
                 let _ = reply.send(outcome.is_ok());
             }
             Self::Change { reply, .. } => drop(reply.send(match outcome {

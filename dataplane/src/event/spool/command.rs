@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -19,6 +20,10 @@ pub enum Death {
     Gone,
     /// It cannot be written as a CloudEvent.
     Malformed,
+    /// The broker delivered it too often, to whom it was never done with.
+    DeliveryLimit,
+    /// The broker gave it up for another reason.
+    GivenUp,
 }
 
 impl Death {
@@ -29,6 +34,8 @@ impl Death {
             Self::OutOfAttempts => "out_of_attempts",
             Self::Gone => "gone",
             Self::Malformed => "malformed",
+            Self::DeliveryLimit => "delivery_limit",
+            Self::GivenUp => "given_up",
         }
     }
 
@@ -37,6 +44,8 @@ impl Death {
             Self::OutOfAttempts => |counters| &counters.dead_attempts,
             Self::Gone => |counters| &counters.dead_gone,
             Self::Malformed => |counters| &counters.dead_malformed,
+            Self::DeliveryLimit => |counters| &counters.dead_delivery_limit,
+            Self::GivenUp => |counters| &counters.dead_given_up,
         }
     }
 }
@@ -175,6 +184,15 @@ pub struct Record {
     pub unsure: bool,
 }
 
+/// A message of the broker's that nobody can make an event of.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Unreadable {
+    /// The message.
+    pub body: Bytes,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
 pub(crate) enum Command {
     Append {
         entries: Vec<Entry>,
@@ -190,6 +208,11 @@ pub(crate) enum Command {
     },
     Record {
         record: Box<Record>,
+        reply: oneshot::Sender<bool>,
+    },
+    /// A message of the broker's that is no event.
+    Bury {
+        unreadable: Unreadable,
         reply: oneshot::Sender<bool>,
     },
     /// These rows are in the broker now.

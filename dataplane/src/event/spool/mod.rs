@@ -25,7 +25,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-pub use command::{Ask, Death, LastAttempt, Mark, Numbered, Place, Record, Settlement, StoreId, Verdict};
+pub use command::{Ask, Death, LastAttempt, Mark, Numbered, Place, Record, Settlement, StoreId, Unreadable, Verdict};
 pub use row::{Pending, Read};
 use schema::SCHEMA_VERSION;
 pub use shard::{Queue, Settings, Shard};

@@ -151,6 +151,8 @@ pub struct Shown {
     pub listed: Listed,
     /// Its CloudEvents form; none when it is damaged.
     pub cloud_event: Option<Bytes>,
+    /// What is there of a damaged one.
+    pub remains: Option<String>,
 }
 
 const LISTED: &str = "row, tenant, source, subject, id, sequence, state, attempts, accepted_ms, due_ms, reason,
@@ -241,7 +243,14 @@ pub fn show(directory: &Path, row: i64) -> Result<Option<Shown>, SpoolError> {
         Some(Read::Whole(pending)) => pending.envelope.to_json().ok().map(Bytes::from),
         Some(Read::Damaged(_)) | None => None,
     };
-    Ok(Some(Shown { listed, cloud_event }))
+    let remains = match &cloud_event {
+        Some(_) => None,
+        None => {
+            conn.query_row("SELECT data FROM events WHERE row=?", [row], |row| row.get::<_, Vec<u8>>(0)).optional()?
+        }
+    };
+    let remains = remains.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    Ok(Some(Shown { listed, cloud_event, remains }))
 }
 
 /// Makes a change on a spool that no process holds.

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::checkpoint::Checkpointer;
-use super::command::{Ask, Command, Numbered, Record, Settlement, StoreId, Verdict};
+use super::command::{Ask, Command, Numbered, Record, Settlement, StoreId, Unreadable, Verdict};
 use super::dedupe;
 use super::known::Known;
 use super::operate::Change;
@@ -154,6 +154,11 @@ impl Shard {
     /// Records what became of an event of the broker's; true when that is durable.
     pub async fn record(&self, record: Record) -> bool {
         self.ask(|reply| Command::Record { record: Box::new(record), reply }).await.unwrap_or(false)
+    }
+
+    /// Sets a message of the broker's aside that is no event; true when that is durable.
+    pub async fn bury(&self, unreadable: Unreadable) -> bool {
+        self.ask(|reply| Command::Bury { unreadable, reply }).await.unwrap_or(false)
     }
 
     /// Whether every thread runs; when not, readiness goes.

@@ -177,6 +177,7 @@ impl Writer {
             Command::Keep { events, .. } => Outcome::Accepted(self.keep(events, begun, effects)?),
             Command::Consult { ask, .. } => Outcome::Verdict(self.consult(ask)?),
             Command::Record { record, .. } => Outcome::done(self.record(record, begun, effects)?),
+            Command::Bury { unreadable, .. } => Outcome::done(self.bury(unreadable, begun, effects)?),
             Command::Drained { rows, .. } => Outcome::done(self.drained(rows, begun)?),
             Command::Settle { row, settlement, .. } => Outcome::done(self.settle(*row, settlement, effects)?),
             Command::Change { change, .. } => Outcome::Changed(self.change(change, effects)?),

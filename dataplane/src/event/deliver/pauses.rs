@@ -1,0 +1,27 @@
+//! How long something rests that cannot go now: longer each time, never beyond a bound, and not for all alike.
+
+use std::time::Duration;
+
+/// Between half of the pause and all of it; the pause doubles each time, from the first to the longest.
+pub(super) fn pause((first, longest): (Duration, Duration), times: u32) -> Duration {
+    let most = first.saturating_mul(1 << times.min(16)).min(longest);
+    most.mul_f64(0.5 + f64::from(jitter()) / f64::from(u32::MAX) / 2.0)
+}
+
+/// Uniform over `u32`: the random part of a version 7 id.
+pub(super) fn jitter() -> u32 {
+    uuid::Uuid::now_v7().as_fields().3.iter().fold(0, |sum, byte| sum << 8 | u32::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_grows_to_its_bound_and_no_further() {
+        let bounds = (Duration::from_secs(1), Duration::from_secs(60));
+        assert!(pause(bounds, 0) <= Duration::from_secs(1) && pause(bounds, 0) >= Duration::from_millis(500));
+        assert!(pause(bounds, 3) >= Duration::from_secs(4) && pause(bounds, 3) <= Duration::from_secs(8));
+        assert!(pause(bounds, u32::MAX) >= Duration::from_secs(30) && pause(bounds, u32::MAX) <= bounds.1);
+    }
+}
