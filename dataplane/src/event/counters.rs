@@ -60,6 +60,10 @@ pub struct Counters {
     pub dead_given_up: AtomicU64,
     /// Messages of the broker's that are no event, set aside.
     pub unreadable: AtomicU64,
+    /// Looks at events whose source has no destination now.
+    pub no_destination: AtomicU64,
+    /// Attempts whose outcome could not be recorded; they are made again.
+    pub unrecorded: AtomicU64,
     /// Dead letters dropped at the end of their retention.
     pub dead_expired: AtomicU64,
     /// Rows set aside because their checksum did not fit.

@@ -40,7 +40,7 @@ impl EventCollector {
         })
     }
 
-    fn totals(&self) -> [(&'static str, &AtomicU64); 24] {
+    fn totals(&self) -> [(&'static str, &AtomicU64); 26] {
         let counters = &*self.counters;
         [
             ("accepted", &counters.accepted),
@@ -64,6 +64,8 @@ impl EventCollector {
             ("dead_delivery_limit", &counters.dead_delivery_limit),
             ("dead_given_up", &counters.dead_given_up),
             ("unreadable", &counters.unreadable),
+            ("no_destination", &counters.no_destination),
+            ("unrecorded", &counters.unrecorded),
             ("dead_expired", &counters.dead_expired),
             ("damaged", &counters.damaged),
             ("commits", &counters.commits),

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::now_ms;
 use super::partitions::{Held, Shared, mark, settled};
+use super::pauses::{Bounds, pause};
 use super::turn::{Consulted, consult};
-use super::{now_ms, pauses};
 use crate::event::Envelope;
 use crate::event::broker::Delivered;
 use crate::event::claim::{conversation_key, event_key};
@@ -20,7 +21,7 @@ const REASON_HEADER: &str = "x-first-death-reason";
 /// For how long a dead letter is kept whose source is not configured now.
 const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How soon it is tried again when no shard takes it: at first, and at most.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const PAUSES: Bounds = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// Takes what the broker gave up, one after the other.
 pub(super) async fn bury_all(shared: &Shared, mut given_up: mpsc::Receiver<Delivered>) {
@@ -44,7 +45,7 @@ async fn bury(shared: &Shared, delivered: Delivered) {
             Ok(held) => is_dead(shared, held).await,
             Err((unreadable, _)) => is_aside(shared, unreadable).await,
         }) {
-            tokio::time::sleep(pauses::pause(PAUSES, tries)).await;
+            tokio::time::sleep(pause(PAUSES, tries)).await;
             tries += 1;
         }
     };
@@ -64,7 +65,7 @@ fn held(delivered: Delivered, envelope: Envelope) -> Held {
     let event = &envelope.event;
     let conversation = conversation_key(&event.tenant, &event.source, &event.conversation);
     let (partition, mark) = (delivered.partition, mark(&delivered));
-    Held { delivered, envelope, conversation, partition, mark, looks: 0 }
+    Held { delivered, envelope, conversation, partition, mark, looks: 0, unrecorded: 0 }
 }
 
 /// Whether the event is durably dead, or known to be elsewhere.

@@ -19,9 +19,10 @@ use tokio::task::JoinSet;
 use super::attempt::{self, NotNow, Tried};
 use super::dead;
 use super::memory::Memory;
+use super::pauses;
 use super::ready::Ready;
 use super::turn::{Turn, turn};
-use super::{Destination, Destinations, MAX_IN_FLIGHT, MAX_PER_TENANT, NO_DESTINATION_PAUSE, TIDY, now_ms};
+use super::{Destination, Destinations, MAX_IN_FLIGHT, MAX_PER_TENANT, NO_DESTINATION, TIDY, UNRECORDED, now_ms};
 use crate::event::broker::{Delivered, Tenure};
 use crate::event::claim::{Claims, Conversation, conversation_key, event_key};
 use crate::event::counters::add;
@@ -68,6 +69,8 @@ pub(super) struct Held {
     pub(super) mark: Option<Mark>,
     /// How often it was looked at, and had to be held.
     pub(super) looks: u32,
+    /// How often it was attempted, and no shard could record that.
+    pub(super) unrecorded: u32,
 }
 
 /// What the attempts share.
@@ -213,7 +216,7 @@ impl Shared {
             self.memory.borrow_mut().doubt_all();
         }
         *self.held.borrow_mut().entry(tenant.clone()).or_default() += 1;
-        let held = Held { delivered, envelope, conversation, partition, mark, looks: 0 };
+        let held = Held { delivered, envelope, conversation, partition, mark, looks: 0, unrecorded: 0 };
         self.lines.borrow_mut().entry(conversation).or_default().push_back(held);
         Some((conversation, tenant))
     }
@@ -352,6 +355,12 @@ async fn step(shared: &Shared, key: &Key) -> After {
             shared.put_back(Held { looks: held.looks.saturating_add(1), ..held });
             return After::Later(HOLD);
         }
+        Some(Next::Unrecorded) => {
+            add(&shared.counters.unrecorded, 1);
+            let pause = pauses::pause(UNRECORDED, held.unrecorded);
+            shared.put_back(Held { unrecorded: held.unrecorded.saturating_add(1), ..held });
+            return After::Later(pause);
+        }
         // Another deliver has it, or will.
         None => shared.forget(&held),
     }
@@ -361,7 +370,10 @@ async fn step(shared: &Shared, key: &Key) -> After {
 /// What is done with an event after its step.
 enum Next {
     Release,
+    /// It is looked at again soon: nothing has happened yet.
     Hold,
+    /// An attempt was made that no shard could record: it is made again, less and less often.
+    Unrecorded,
 }
 
 async fn work(shared: &Shared, held: &Held) -> Next {
@@ -391,7 +403,7 @@ async fn work(shared: &Shared, held: &Held) -> Next {
         Turn::Go { gap } => match destination {
             Some(destination) => attempt(shared, held, &destination, gap).await,
             None => {
-                let parking = Parking::new("its source has no destination now", NO_DESTINATION_PAUSE);
+                let parking = Parking::new("its source has no destination now", NO_DESTINATION.0);
                 park(shared, held, Parking { gap, ..parking }).await
             }
         },
@@ -455,5 +467,5 @@ async fn attempt(shared: &Shared, held: &Held, destination: &Destination, gap: b
     if delivered && held.mark.is_none() {
         add(&shared.counters.delivered, 1);
     }
-    if durable { Next::Release } else { Next::Hold }
+    if durable { Next::Release } else { Next::Unrecorded }
 }

@@ -199,7 +199,8 @@ impl Shard {
     /// [`SpoolError::Store`]
     pub fn queue(&self) -> Result<Queue, SpoolError> {
         let reader = super::open_reader(&self.settings.directory)?;
-        Ok(Queue { reader, commands: self.commands.clone(), wakes: self.wakes.clone() })
+        let (commands, wakes, counters) = (self.commands.clone(), self.wakes.clone(), self.counters.clone());
+        Ok(Queue { reader, commands, wakes, counters })
     }
 
     /// Finishes what is queued and closes the file. Blocks.
@@ -216,9 +217,16 @@ pub struct Queue {
     reader: Connection,
     commands: mpsc::Sender<Command>,
     wakes: Arc<Wakes>,
+    counters: Arc<Counters>,
 }
 
 impl Queue {
+    /// What is counted.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     /// Every conversation that is owed something, and its tenant; what a start begins with.
     ///
     /// # Errors
