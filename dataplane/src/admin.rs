@@ -149,6 +149,7 @@ async fn answer(view: &View, request: &Request<Incoming>) -> Response<Full<Bytes
         (&Method::GET, "/breakers") => json_reply(StatusCode::OK, &breakers(view)),
         (&Method::GET, "/events") => listed(view, query),
         (&Method::POST, "/events/replay") => changed(view, query, Change::Replay).await,
+        (&Method::POST, "/events/skip") => changed(view, query, Change::Skip).await,
         (&Method::DELETE, "/events") => changed(view, query, Change::Drop).await,
         (&Method::GET, path) if path.starts_with("/events/") => shown(view, path),
         _ => problem(StatusCode::NOT_FOUND, "see docs/openapi.yaml for what this port answers"),

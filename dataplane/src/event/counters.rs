@@ -60,6 +60,8 @@ pub struct Counters {
     pub dead_given_up: AtomicU64,
     /// Messages of the broker's that are no event, set aside.
     pub unreadable: AtomicU64,
+    /// Conversations that were let go on past what they waited for.
+    pub skipped: AtomicU64,
     /// Looks at events whose source has no destination now.
     pub no_destination: AtomicU64,
     /// Attempts whose outcome could not be recorded; they are made again.

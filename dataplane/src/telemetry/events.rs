@@ -79,7 +79,7 @@ impl EventCollector {
         [up, events, rows, bytes, claims, redis_round_trips, redis_bytes, shards]
     }
 
-    fn totals(&self) -> [(&'static str, &AtomicU64); 26] {
+    fn totals(&self) -> [(&'static str, &AtomicU64); 27] {
         let counters = &*self.counters;
         [
             ("accepted", &counters.accepted),
@@ -103,6 +103,7 @@ impl EventCollector {
             ("dead_delivery_limit", &counters.dead_delivery_limit),
             ("dead_given_up", &counters.dead_given_up),
             ("unreadable", &counters.unreadable),
+            ("skipped", &counters.skipped),
             ("no_destination", &counters.no_destination),
             ("unrecorded", &counters.unrecorded),
             ("dead_expired", &counters.dead_expired),

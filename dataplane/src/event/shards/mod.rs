@@ -1,6 +1,7 @@
 //! The shards of an installation, as gateways and delivers reach them: one in this process, or far away.
 
 mod depths;
+mod operate;
 mod remote;
 mod role;
 mod server;
@@ -13,6 +14,7 @@ use super::counters::add;
 use super::spool::{Ask, Numbered, Record, Shard, StoreId, Unreadable, Verdict};
 use super::{AcceptError, Accepted, Counters, Entry};
 pub use depths::Depths;
+pub use operate::{OperateError, Operated, Operation};
 use policy::names::TenantName;
 use remote::Said;
 pub use remote::{Remote, RemoteError};

@@ -12,6 +12,7 @@ use tonic::transport::{Channel, Endpoint};
 use wire::spool::spool_client::SpoolClient;
 use wire::spool::{Answer, Request};
 
+use super::operate::{OperateError, Operated, Operation};
 use super::{Identity, IdentityError};
 use crate::event::spool::{Ask, Numbered, Record, StoreId, Unreadable, Verdict};
 use crate::event::{AcceptError, Accepted, Entry};
@@ -145,6 +146,20 @@ impl Remote {
     pub(super) async fn depths(&self, tenants: &[TenantName]) -> Option<Vec<u64>> {
         let mut client = self.client();
         self.heard(client.depths(asked(&tenants))).await
+    }
+
+    /// Asks what an operator asks.
+    ///
+    /// # Errors
+    /// [`OperateError`]
+    pub async fn operate(&self, operation: Operation) -> Result<Operated, OperateError> {
+        let name = || self.name.to_string();
+        let mut client = self.client();
+        match self.heard(client.operate(asked(&operation))).await {
+            Some(Operated::Failed(why)) => Err(OperateError::Failed(name(), why)),
+            Some(operated) => Ok(operated),
+            None => Err(OperateError::Away(name())),
+        }
     }
 
     fn rests(&self) -> bool {

@@ -17,6 +17,7 @@ use tonic::{Response, Status};
 use wire::spool::spool_server::{Spool, SpoolServer};
 use wire::spool::{Answer, Request};
 
+use super::operate::operated;
 use super::remote::{MAX_MESSAGE_BYTES, Refused, Said};
 use super::tls::{LOOK_EVERY, Watched};
 use super::{Identity, IdentityError, Role};
@@ -187,6 +188,11 @@ impl Spool for Served {
     async fn bury(&self, request: tonic::Request<Request>) -> Result<Response<Answer>, Status> {
         let unreadable = asked(request, &[Role::Deliver, Role::All])?;
         said(&self.0.bury(unreadable).await)
+    }
+
+    async fn operate(&self, request: tonic::Request<Request>) -> Result<Response<Answer>, Status> {
+        let operation = asked(request, &[Role::Operate])?;
+        said(&operated(&self.0, operation).await)
     }
 
     async fn depths(&self, request: tonic::Request<Request>) -> Result<Response<Answer>, Status> {

@@ -8,6 +8,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use super::*;
 use crate::event::NewEvent;
 use crate::event::sample::{envelope, numbered};
+use crate::event::spool::operate::{Change, Counted, Filter};
 use crate::event::spool::{Place, Settings};
 use crate::health::Health;
 
@@ -163,6 +164,36 @@ fn a_shard_that_comes_back_with_another_store_is_noticed() {
         server.stop();
         close(shard).await;
     });
+}
+
+#[test]
+fn an_operator_asks_a_shard_what_it_asks_a_folder_and_nobody_else_may() {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let (server, shard) = serve(ANY, folder.path(), &authority.identity(Role::Spool));
+    runtime().block_on(async {
+        shard.keep(vec![numbered(10)]).await.unwrap();
+        let remote = |role| {
+            let address = format!("https://{}", server.address);
+            Remote::new("spool-0".into(), &address, &authority.identity(role)).unwrap()
+        };
+        let operator = remote(Role::Operate);
+        let list = || Operation::List { filter: Filter::default(), after: 0 };
+        let Ok(Operated::Listed(found)) = operator.operate(list()).await else { panic!("no list") };
+        let Ok(Operated::Shown(Some(shown))) = operator.operate(Operation::Show { row: found[0].row }).await else {
+            panic!("not shown")
+        };
+        assert_eq!((found.len(), &*shown.listed.id), (1, "10"));
+        let drop = Change::Drop(Filter { id: Some("10".into()), ..Filter::default() });
+        let counted = operator.operate(Operation::Count(drop.clone())).await;
+        assert!(matches!(counted, Ok(Operated::Counted(Counted { events: 1, .. }))), "{counted:?}");
+        for role in [Role::Gateway, Role::Deliver, Role::Spool, Role::All] {
+            assert!(matches!(remote(role).operate(list()).await, Err(OperateError::Away(_))), "{role:?}");
+        }
+        let changed = operator.operate(Operation::Change(drop)).await;
+        assert!(matches!(changed, Ok(Operated::Changed(1))), "{changed:?}");
+    });
+    server.stop();
+    runtime().block_on(close(shard));
 }
 
 #[test]

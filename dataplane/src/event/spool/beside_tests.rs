@@ -5,7 +5,7 @@ use super::*;
 use crate::event::Envelope;
 use crate::event::claim::conversation_key;
 use crate::event::sample::{envelope, numbered};
-use crate::event::spool::operate::{Filter, State, list};
+use crate::event::spool::operate::{Change, Filter, State, list};
 
 fn key() -> Key {
     let event = envelope(1).event;
@@ -206,4 +206,42 @@ fn a_shard_refuses_the_volume_of_another() {
     Shard::open(named("spool-0")).unwrap().shutdown();
     let refused = Shard::open(named("spool-1")).err().map(|error| error.to_string());
     assert!(refused.is_some_and(|said| said.contains("another shard than spool-1")));
+}
+
+fn skip(shard: &Shard) -> u64 {
+    let filter = Filter { conversation: Some("a".into()), ..Filter::default() };
+    run(shard.change(Change::Skip(filter))).unwrap()
+}
+
+#[test]
+fn a_conversation_is_let_go_past_a_shard_that_does_not_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let shard = open(dir.path());
+    let queue = shard.queue().unwrap();
+    let unsure = Record { envelope: envelope(10), row: None, settlement: parked(i64::MAX), unsure: true };
+    assert!(run(shard.record(unsure)));
+    assert_eq!(skip(&shard), 1);
+    let Some(Read::Whole(head)) = queue.next(&key()).unwrap() else { panic!("nothing is owed") };
+    assert_eq!((head.envelope.sequence, head.unsure, head.envelope.gap, head.due_ms), (10, false, true, 0));
+    drop(queue);
+    shard.shutdown();
+}
+
+#[test]
+fn a_conversation_is_let_go_past_the_event_that_it_waits_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let shard = open(dir.path());
+    let queue = shard.queue().unwrap();
+    park(&shard, 10, None);
+    park(&shard, 11, None);
+    assert_eq!(skip(&shard), 1);
+    let Some(Read::Whole(head)) = queue.next(&key()).unwrap() else { panic!("nothing is owed") };
+    assert_eq!((head.envelope.sequence, head.envelope.gap), (11, true));
+    let dead = list(dir.path(), &Filter { state: Some(State::Dead), ..Filter::default() }, 0, 10).unwrap();
+    assert_eq!((dead[0].id.as_str(), dead[0].reason.as_deref()), ("10", Some("skipped")));
+    // What only the broker can give is not passed over here.
+    run(shard.keep(vec![numbered(9)])).unwrap();
+    assert_eq!(skip(&shard), 0);
+    drop(queue);
+    shard.shutdown();
 }

@@ -15,6 +15,7 @@ mod row;
 mod schema;
 mod settle;
 mod shard;
+mod skip;
 mod writer;
 
 use std::fs::{File, TryLockError};

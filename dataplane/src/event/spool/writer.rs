@@ -15,6 +15,7 @@ use super::known::Known;
 use super::operate::{self, Change};
 use super::row::{DEAD, DRAINED, SPOOLED, WAITING};
 use super::settle::{self, remove};
+use super::skip;
 use super::{Spool, SpoolError};
 use crate::event::Counters;
 use crate::event::claim::Key;
@@ -207,6 +208,13 @@ impl Writer {
                 let count = woken.len() as u64;
                 let named = |(key, tenant): (Key, String)| Some((key, TenantName::parse(&tenant).ok()?));
                 effects.woken.extend(woken.into_iter().filter_map(named));
+                Ok(count)
+            }
+            Change::Skip(filter) => {
+                let woken = skip::skip(&self.spool.conn, filter, Timestamp::now().as_millisecond())?;
+                let count = woken.len() as u64;
+                effects.counts.push((|counters| &counters.skipped, count));
+                effects.woken.extend(woken);
                 Ok(count)
             }
             Change::Drop(filter) => {
