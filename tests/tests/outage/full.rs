@@ -1,7 +1,9 @@
 //! A tenant whose destination takes nothing, and gateways that hold no shard.
 
+use std::process::Command;
+
 use tests::client::Answer;
-use tests::gateway::Gateway;
+use tests::gateway::{Gateway, binary};
 use tests::installation::Installation;
 use tests::rabbitmq::RabbitMq;
 use tests::redis::Redis;
@@ -41,4 +43,19 @@ fn a_full_tenant_alone_is_refused_by_a_gateway_in_a_process_of_its_own() {
         assert_eq!(send(gateway, "acme", "106540352242922", &id).status, 200, "its neighbour is served");
     }
     assert_eq!(arrivals(&receiver.wait_for(2)).len(), 2);
+    // Both shards hold something of it; dropped, its senders are served again.
+    let events = |arguments: &[&str]| {
+        let mut command = Command::new(binary().unwrap());
+        let ran = command.arg("events").args(arguments).arg("--settings").arg(&installation.operate).output().unwrap();
+        let said = [ran.stdout, ran.stderr].concat();
+        (ran.status.code(), String::from_utf8_lossy(&said).into_owned())
+    };
+    let (code, listed) = events(&["ls", "--tenant", "globex", "--state", "parked"]);
+    assert_eq!(code, Some(0), "{listed}");
+    assert!(listed.contains("\"shard\":\"spool-0\"") && listed.contains("\"shard\":\"spool-1\""), "{listed}");
+    let (code, said) = events(&["drop", "--tenant", "globex", "--yes"]);
+    assert!(code == Some(0) && said.contains("dropped"), "{said}");
+    let gateway = &installation.gateways[0];
+    gateway.wait_until(|| send(gateway, "globex", "209991112223334", "y").status == 200);
+    assert_eq!(send(gateway, "globex", "209991112223334", "z").status, 200);
 }

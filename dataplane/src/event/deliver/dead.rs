@@ -32,7 +32,7 @@ pub(super) async fn bury_all(shared: &Shared, mut given_up: mpsc::Receiver<Deliv
 
 async fn bury(shared: &Shared, delivered: Delivered) {
     let lost = delivered.cancelled();
-    let held = match Envelope::from_json(&delivered.body) {
+    let mut held = match Envelope::from_json(&delivered.body) {
         Ok(envelope) => Ok(held(delivered, envelope)),
         Err(error) => {
             tracing::error!(error = &error as &dyn std::error::Error, "the broker gave up a message that is no event");
@@ -40,13 +40,18 @@ async fn bury(shared: &Shared, delivered: Delivered) {
         }
     };
     let durable = async {
-        let mut tries = 0;
-        while !(match &held {
-            Ok(held) => is_dead(shared, held).await,
-            Err((unreadable, _)) => is_aside(shared, unreadable).await,
-        }) {
+        for tries in 0.. {
+            let durable = match &mut held {
+                Ok(held) => {
+                    held.looks = tries;
+                    is_dead(shared, held).await
+                }
+                Err((unreadable, _)) => is_aside(shared, unreadable).await,
+            };
+            if durable {
+                return;
+            }
             tokio::time::sleep(pause(PAUSES, tries)).await;
-            tries += 1;
         }
     };
     tokio::select! {
