@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use dataplane::admin::Access;
 use dataplane::event::shards::Role;
 use dataplane::gateway::{Gateway, GatewaySettings, StartError};
 use dataplane::http::{HttpLimits, TrustedHops};
@@ -44,6 +45,9 @@ pub struct Args {
     /// Where health, metrics and events are shown.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
     admin: SocketAddr,
+    /// The file with a token that lets others than this machine itself see and change events on the admin port.
+    #[arg(long, value_name = "FILE")]
+    admin_token_file: Option<PathBuf>,
     /// Cores, each with a runtime of its own; all of the machine's when left out.
     #[arg(long, value_name = "COUNT")]
     cores: Option<usize>,
@@ -153,6 +157,7 @@ fn settings(args: &Args, provided: &Installation, role: Role) -> Result<GatewayS
     Ok(GatewaySettings {
         listener: role.accepts().then(listener),
         admin: args.admin,
+        admin_access: Access { token_file: args.admin_token_file.clone() },
         data: args.data.clone(),
         allowed_upstreams: args.allowed_upstreams.clone(),
         country_database: provided.country_database.clone(),

@@ -165,6 +165,36 @@ pub fn read(path: Option<&Path>, role: Role) -> Result<Option<BrokerPath>, Setti
     Ok(Some(BrokerPath { role, broker, redis, shards, shard, listen, identity, deliver, delivers }))
 }
 
+/// The shards that a settings file names, or those of them that are wanted, and the certificate to ask them with.
+///
+/// # Errors
+/// [`SettingsError`]
+pub fn shards(path: &Path, wanted: &[String]) -> Result<(Vec<(String, String)>, Identity), SettingsError> {
+    let invalid = |problem: String| SettingsError::Invalid(path.to_owned(), problem);
+    let text = std::fs::read_to_string(path).map_err(|cause| SettingsError::Read(path.to_owned(), cause))?;
+    let file: File = serde_yaml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
+    let Spool { shards, tls, .. } = file.spool;
+    let Some(Tls { ca_file, certificate_file, key_file }) = tls else {
+        return Err(invalid(
+            "spool.tls: shards are asked with a certificate; name caFile, certificateFile, keyFile".into(),
+        ));
+    };
+    let mut found = Vec::new();
+    for Shard { name, address } in shards {
+        if wanted.is_empty() || wanted.contains(&name) {
+            let address = address.ok_or_else(|| invalid(format!("spool.shards: {name} has no address")))?;
+            found.push((name, address));
+        }
+    }
+    if let Some(unknown) = wanted.iter().find(|name| !found.iter().any(|(found, _)| found == *name)) {
+        return Err(invalid(format!("spool.shards: none is named {unknown}")));
+    }
+    if found.is_empty() {
+        return Err(invalid("spool.shards: name at least one with its address".to_owned()));
+    }
+    Ok((found, Identity { ca_file, certificate_file, key_file }))
+}
+
 fn places_are_sound(shards: &[ShardPlace], listen: Option<SocketAddr>, role: Role) -> Result<(), String> {
     if role == Role::Spool && listen.is_none() {
         return Err("spool.listen: a shard of its own must be reached; say where it listens".to_owned());

@@ -14,7 +14,7 @@ use policy::names::{ObjectRef, TenantName};
 use policy::snapshot::Snapshot;
 use policy::upstream::AddressGuard;
 
-use crate::admin::{Admin, View};
+use crate::admin::{Access, Admin, View};
 use crate::answer::Body;
 use crate::event::deliver::{Destination, Destinations};
 use crate::event::spool::Settings as SpoolSettings;
@@ -36,6 +36,8 @@ pub struct GatewaySettings {
     pub listener: Option<ListenerSettings>,
     /// Where the admin port listens.
     pub admin: SocketAddr,
+    /// Who may see and change events there.
+    pub admin_access: Access,
     /// Where events and the last good snapshot are kept.
     pub data: PathBuf,
     /// Ranges that URLs of tenants may lead to although they are inside.
@@ -170,6 +172,7 @@ impl Gateway {
             live: live.clone(),
             events: events.clone(),
             upstreams: registry.clone(),
+            access: settings.admin_access.clone(),
         };
         let admin = Admin::start(settings.admin, view, resolve::keep_resolved(registry));
         let admin = admin.map_err(io(format!("listen on the admin address {}", settings.admin)))?;

@@ -86,6 +86,8 @@ pub struct Installation {
     pub delivers: Vec<Gateway>,
     /// Those that keep.
     pub spools: Vec<Gateway>,
+    /// The settings of whoever looks after events.
+    pub operate: PathBuf,
     _folder: tempfile::TempDir,
 }
 
@@ -123,7 +125,11 @@ impl Installation {
         };
         let spools = two(SPOOL, "spool")?;
         let (delivers, gateways) = (two(DELIVER, "deliver")?, two(GATEWAY, "gateway")?);
-        Ok(Self { gateways, delivers, spools, _folder: folder })
+        let own = folder.path().join("operate");
+        std::fs::create_dir(&own)?;
+        let (tls, operate) = (authority.issue("operate", &own)?, own.join("settings.yaml"));
+        std::fs::write(&operate, format!("spool: {{shards: [{shards}], tls: {tls}}}\n"))?;
+        Ok(Self { gateways, delivers, spools, operate, _folder: folder })
     }
 
     /// Waits until all are connected to the broker and Redis.

@@ -83,9 +83,17 @@ fn the_description_of_the_admin_port_is_yaml_and_names_every_path() {
     let text = page("docs/openapi.yaml");
     let document: serde_json::Value = serde_yaml::from_str(&text).unwrap();
     let paths = document["paths"].as_object().unwrap();
-    for path in
-        ["/healthz", "/readyz", "/metrics", "/snapshot", "/breakers", "/events", "/events/{row}", "/events/replay"]
-    {
+    for path in [
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/snapshot",
+        "/breakers",
+        "/events",
+        "/events/{row}",
+        "/events/replay",
+        "/events/skip",
+    ] {
         assert!(paths.contains_key(path), "{path}");
     }
 }

@@ -84,14 +84,63 @@ pub enum EventPath {
 }
 
 impl EventPath {
-    /// Makes all entries of one POST durable, in their order.
+    /// Makes all entries of one POST durable, in their order. Where one tenant is full, the other tenants' entries are
+    /// durable nevertheless: the POST comes again, for as long as that lasts, and must not hold them up.
     ///
     /// # Errors
     /// [`AcceptError`]; the POST is to be sent again then.
-    pub async fn accept(&self, entries: Vec<Entry>) -> Result<(), AcceptError> {
+    pub async fn accept(&self, mut entries: Vec<Entry>) -> Result<(), AcceptError> {
+        let mut refused = None;
+        while several_tenants(&entries) {
+            match self.accept_all(entries.clone()).await {
+                Err(AcceptError::PendingFull { tenant }) => {
+                    entries.retain(|entry| entry.parts().0.event.tenant != tenant);
+                    refused = refused.or(Some(AcceptError::PendingFull { tenant }));
+                }
+                Ok(()) => return refused.map_or(Ok(()), Err),
+                Err(error) => return Err(error),
+            }
+        }
+        match (self.accept_all(entries).await, refused) {
+            (Ok(()), Some(refused)) => Err(refused),
+            (result, _) => result,
+        }
+    }
+
+    async fn accept_all(&self, entries: Vec<Entry>) -> Result<(), AcceptError> {
         match self {
             Self::Spool(shard) => shard.append(entries).await.map(drop),
             Self::Broker(brokered) => brokered.accept(entries).await,
         }
+    }
+}
+
+fn several_tenants(entries: &[Entry]) -> bool {
+    let mut tenants = entries.iter().map(|entry| &entry.parts().0.event.tenant);
+    let first = tenants.next();
+    tenants.any(|tenant| Some(tenant) != first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::sample::event;
+    use crate::event::spool::Settings;
+    use crate::event::spool::operate::{Filter, list};
+
+    #[test]
+    fn a_full_tenant_holds_up_nobody_of_the_same_post() {
+        let dir = tempfile::tempdir().unwrap();
+        let shard = Arc::new(Shard::open(Settings::new(dir.path())).unwrap());
+        let path = EventPath::Spool(shard.clone());
+        let full = Entry::Deliver(NewEvent { pending_bytes: 1, ..event("acme", "a", "1", 10) });
+        let other = |id| Entry::Deliver(event("globex", "a", id, 10));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let said = runtime.block_on(path.accept(vec![other("2"), full, other("3")]));
+        assert!(matches!(said, Err(AcceptError::PendingFull { ref tenant }) if tenant.as_str() == "acme"), "{said:?}");
+        let kept = list(dir.path(), &Filter::default(), 0, 10).unwrap();
+        assert_eq!(kept.iter().map(|one| &*one.id).collect::<Vec<_>>(), ["2", "3"]);
+        drop(path);
+        Arc::into_inner(shard).unwrap().shutdown();
     }
 }

@@ -12,7 +12,7 @@ use policy::names::TenantName;
 use super::broker::{Outgoing, Publisher, partition_of};
 use super::claim::{Claim, Claims, Confirmed, Key, Wanted, conversation_key, event_key};
 use super::counters::add;
-use super::shards::{NamedShard, Shards};
+use super::shards::{Depths, NamedShard, Shards};
 use super::spool::Numbered;
 use super::{AcceptError, Accepted, Counters, Entry, Envelope, NewEvent};
 
@@ -24,6 +24,8 @@ pub struct Brokered {
     pub publisher: Arc<Publisher>,
     /// What the broker does not take.
     pub shards: Shards,
+    /// What tenants have in shards of other processes.
+    pub depths: Depths,
     /// Partitions of the installation.
     pub partitions: NonZeroU16,
     /// How long a POST waits to be made durable.
@@ -82,10 +84,11 @@ impl Brokered {
         failed.first.map_or(buried, Err)
     }
 
-    /// A tenant whose events wait or are dead up to its ceiling, as far as the shard of this process knows: what the
-    /// broker would take of it could only come back here.
+    /// A tenant whose events wait in shards or are dead up to its ceiling, as far as this process knows: what the broker
+    /// would take of it could only come back there. What waits in the broker does not count.
     fn full(&self, underway: &[Underway]) -> Option<TenantName> {
-        let full = |new: &&NewEvent| self.counters.depth_of(&new.event.tenant).bytes > new.pending_bytes;
+        let held = |tenant: &TenantName| self.counters.depth_of(tenant).bytes.saturating_add(self.depths.of(tenant));
+        let full = |new: &&NewEvent| held(&new.event.tenant) > new.pending_bytes;
         underway.iter().map(|one| &one.numbered.new).find(full).map(|new| new.event.tenant.clone())
     }
 

@@ -54,6 +54,18 @@ pub struct Counters {
     pub dead_gone: AtomicU64,
     /// Events dead because they could not be written as CloudEvents.
     pub dead_malformed: AtomicU64,
+    /// Events dead because the broker delivered them too often.
+    pub dead_delivery_limit: AtomicU64,
+    /// Events dead because the broker gave them up for another reason.
+    pub dead_given_up: AtomicU64,
+    /// Messages of the broker's that are no event, set aside.
+    pub unreadable: AtomicU64,
+    /// Conversations that were let go on past what they waited for.
+    pub skipped: AtomicU64,
+    /// Looks at events whose source has no destination now.
+    pub no_destination: AtomicU64,
+    /// Attempts whose outcome could not be recorded; they are made again.
+    pub unrecorded: AtomicU64,
     /// Dead letters dropped at the end of their retention.
     pub dead_expired: AtomicU64,
     /// Rows set aside because their checksum did not fit.
@@ -62,6 +74,10 @@ pub struct Counters {
     pub ids_forgotten: AtomicU64,
     /// Transactions, each one fsync.
     pub commits: AtomicU64,
+    /// Certificates for shards that were read again, and are in use.
+    pub certificates_loaded: AtomicU64,
+    /// The same that could not be used.
+    pub certificates_refused: AtomicU64,
     depth: Mutex<BTreeMap<TenantName, TenantDepth>>,
 }
 

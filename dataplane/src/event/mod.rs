@@ -14,6 +14,8 @@ mod counters;
 pub mod deliver;
 mod envelope;
 mod roles;
+#[cfg(test)]
+mod sample;
 pub mod shards;
 pub mod spool;
 

@@ -13,7 +13,9 @@ use tokio::sync::{mpsc, watch};
 use super::broker::{BrokerError, BrokerSettings, Consumer, Publisher, State};
 use super::claim::{Claims, ClaimsError, ClaimsState, RedisSettings};
 use super::deliver::{Beside, Deliver, Destinations, PartitionDeliver, PartitionSettings};
-use super::shards::{Identity, NamedShard, Reach, Remote, RemoteError, Role, ServeError, Server, Shards, weight};
+use super::shards::{
+    Depths, Identity, NamedShard, Reach, Remote, RemoteError, Role, ServeError, Server, Shards, Watched, weight,
+};
 use super::spool::{self, Shard, SpoolError};
 use super::{Brokered, Counters, EventPath};
 use crate::health::Health;
@@ -108,6 +110,8 @@ pub struct Events {
     pub claims: Option<Claims>,
     /// To the broker.
     pub publisher: Option<Arc<Publisher>>,
+    /// All shards, as this process knows them; none without a broker.
+    pub shards: Option<Shards>,
     consumer: Option<(Consumer, watch::Sender<BTreeSet<u16>>)>,
     partitions: Option<PartitionDeliver>,
     deliver: Option<Deliver>,
@@ -137,6 +141,7 @@ impl Events {
             shard: Some(shard),
             claims: None,
             publisher: None,
+            shards: None,
             consumer: None,
             partitions: None,
             deliver: Some(deliver.map_err(EventsError::Thread)?),
@@ -148,10 +153,11 @@ impl Events {
     fn on_broker(settings: EventsSettings, from: BrokerPath) -> Result<Self, EventsError> {
         let EventsSettings { spool, broker: _, destinations, guard, health } = settings;
         let role = from.role;
-        let spool = spool::Settings { beside_broker: true, ..spool };
+        let spool = spool::Settings { beside_broker: true, name: Some(from.shard.clone()), ..spool };
         let patience = spool.patience;
         let shard = role.keeps().then(|| Shard::open(spool)).transpose()?.map(Arc::new);
         let counters = shard.as_ref().map(|shard| shard.counters().clone()).unwrap_or_default();
+        let watched = from.identity.as_ref().map(Watched::new);
         let (shards, remote) = shards(&from, shard.as_ref())?;
         let claims = from.redis.clone().map(Claims::start).transpose()?;
         let publisher = Arc::new(Publisher::start(from.broker.clone())?);
@@ -161,6 +167,7 @@ impl Events {
             Some(shard) => {
                 let beside = Beside {
                     name: from.shard.clone(),
+                    store: shard.store(),
                     shards: shards.clone(),
                     claims: claims.clone(),
                     publisher: publisher.clone(),
@@ -172,12 +179,7 @@ impl Events {
                 Some(started.map_err(EventsError::Thread)?)
             }
         };
-        let server = match (&shard, from.listen, &from.identity) {
-            (Some(shard), Some(address), Some(identity)) => {
-                Some(Server::start(address, identity, shard.clone(), health.clone())?)
-            }
-            (_, _, _) => None,
-        };
+        let server = serve(&from, shard.as_ref(), &health)?;
         let (consumer, delivering) = if role.delivers() {
             let settings = PartitionSettings {
                 destinations,
@@ -192,18 +194,20 @@ impl Events {
         } else {
             (None, None)
         };
+        let depths = keep_in_touch(remote.as_ref(), (&shards, watched), &counters, role);
         let brokered = Brokered {
             claims: claims.clone(),
             publisher: publisher.clone(),
-            shards,
+            shards: shards.clone(),
+            depths,
             partitions,
             patience,
             counters: counters.clone(),
             last_degraded: AtomicI64::new(0),
         };
         let path = Arc::new(EventPath::Broker(Box::new(brokered)));
-        let publisher = Some(publisher);
-        Ok(Self { path, counters, shard, claims, publisher, consumer, partitions: delivering, deliver, server, remote })
+        let (publisher, shards, partitions) = (Some(publisher), Some(shards), delivering);
+        Ok(Self { path, counters, shard, claims, publisher, shards, consumer, partitions, deliver, server, remote })
     }
 
     /// What keeps this process from being ready; a broker or Redis that is away is no reason.
@@ -229,7 +233,8 @@ impl Events {
 
     /// Finishes what is in flight and ends, in the order in which one needs the other. Blocks.
     pub fn stop(self) {
-        let Self { path, counters: _, shard, claims, publisher, consumer, partitions, deliver, server, remote } = self;
+        let Self { path, counters: _, shard, claims, publisher, shards, consumer, partitions, deliver, server, remote } =
+            self;
         // The consumer ends when what is in flight is acknowledged, so the attempts go on until then.
         if let Some((consumer, assigned)) = consumer {
             consumer.stop();
@@ -244,7 +249,7 @@ impl Events {
         if let Some(server) = server {
             server.stop();
         }
-        drop(path);
+        drop((path, shards));
         drop(publisher);
         if let Some(claims) = claims {
             claims.shutdown();
@@ -285,6 +290,31 @@ fn shards(from: &BrokerPath, own: Option<&Arc<Shard>>) -> Result<(Shards, Option
     Ok((Shards::new(all), runtime))
 }
 
+/// Answers other processes, where this one holds a shard that they may ask.
+fn serve(from: &BrokerPath, shard: Option<&Arc<Shard>>, health: &Arc<Health>) -> Result<Option<Server>, ServeError> {
+    let (Some(shard), Some(address), Some(identity)) = (shard, from.listen, &from.identity) else { return Ok(None) };
+    Server::start(address, identity, shard.clone(), health.clone()).map(Some)
+}
+
+/// What goes on beside the questions that shards far away are asked: certificates are taken up, and who accepts hears
+/// what tenants have there.
+fn keep_in_touch(
+    remote: Option<&Runtime>,
+    (shards, watched): (&Shards, Option<Watched>),
+    counters: &Arc<Counters>,
+    role: Role,
+) -> Depths {
+    let depths = Depths::default();
+    let Some(remote) = remote else { return depths };
+    if let Some(watched) = watched {
+        remote.spawn(shards.clone().keep_certificate(watched, counters.clone()));
+    }
+    if role.accepts() {
+        remote.spawn(depths.clone().keep(shards.clone()));
+    }
+    depths
+}
+
 type Consuming = (Consumer, watch::Sender<BTreeSet<u16>>);
 
 /// Consumes the partitions that prefer this deliver at once, and stands by for the others a little later: the
@@ -296,9 +326,10 @@ fn consume(from: &BrokerPath, settings: PartitionSettings) -> Result<(Consuming,
     let (assign, assigned) = watch::channel(preferred.collect());
     let held = usize::from(from.broker.prefetch.get()) * all.len();
     let (deliveries, taken) = mpsc::channel(held.max(1));
-    let consumer = Consumer::start(from.broker.clone(), assigned, deliveries)?;
+    let (dead, given_up) = mpsc::channel(1);
+    let consumer = Consumer::start(from.broker.clone(), assigned, deliveries, Some(dead))?;
     let stand_by = assign.clone();
-    let delivering = PartitionDeliver::start(settings, taken, async move {
+    let delivering = PartitionDeliver::start(settings, (taken, given_up), async move {
         tokio::time::sleep(STAND_BY_AFTER).await;
         stand_by.send_replace(all);
     });

@@ -5,8 +5,10 @@ use std::sync::{Arc, Weak};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{IntCounterVec, IntGaugeVec, Opts};
+use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts};
 
+use crate::event::claim::Claims;
+use crate::event::shards::Shards;
 use crate::event::{Counters, Events};
 
 /// Collects from the counters that the event path keeps.
@@ -18,6 +20,10 @@ pub struct EventCollector {
     events: IntCounterVec,
     rows: IntGaugeVec,
     bytes: IntGaugeVec,
+    claims: IntCounterVec,
+    redis_round_trips: IntCounter,
+    redis_bytes: IntCounterVec,
+    shards: IntCounterVec,
 }
 
 impl EventCollector {
@@ -26,21 +32,54 @@ impl EventCollector {
     /// # Errors
     /// When a metric cannot be declared, which is a defect.
     pub fn new(path: &Arc<Events>) -> prometheus::Result<Self> {
-        let up = Opts::new("postern_dependency_up", "1 while the event path is connected to it");
-        let events = Opts::new("postern_events_total", "Events by what became of them");
-        let rows = Opts::new("postern_spool_events", "Events in the store, dead letters included");
-        let bytes = Opts::new("postern_spool_bytes", "Bytes of events in the store, dead letters included");
+        let gauges = |name: &str, help: &str, label| IntGaugeVec::new(Opts::new(name, help), &[label]);
+        let counters = |name: &str, help: &str, label| IntCounterVec::new(Opts::new(name, help), &[label]);
         Ok(Self {
             counters: path.counters.clone(),
             path: Arc::downgrade(path),
-            up: IntGaugeVec::new(up, &["dependency"])?,
-            events: IntCounterVec::new(events, &["outcome"])?,
-            rows: IntGaugeVec::new(rows, &["tenant"])?,
-            bytes: IntGaugeVec::new(bytes, &["tenant"])?,
+            up: gauges("postern_dependency_up", "1 while the event path is connected to it", "dependency")?,
+            events: counters("postern_events_total", "Events by what became of them", "outcome")?,
+            rows: gauges("postern_spool_events", "Events in the store, dead letters included", "tenant")?,
+            bytes: gauges("postern_spool_bytes", "Bytes of events in the store, dead letters included", "tenant")?,
+            claims: counters("postern_claims_total", "Claims of event ids in Redis, by what Redis said", "outcome")?,
+            redis_round_trips: IntCounter::new("postern_redis_round_trips_total", "Questions that Redis was asked")?,
+            redis_bytes: counters("postern_redis_bytes_total", "Bytes of questions and answers", "direction")?,
+            shards: counters("postern_shards_total", "What happened with shards and their certificates", "what")?,
         })
     }
 
-    fn totals(&self) -> [(&'static str, &AtomicU64); 21] {
+    fn claims(&self, claims: &Claims) {
+        let (counters, traffic) = (claims.counters(), claims.traffic());
+        let outcomes = [
+            ("new", &counters.new),
+            ("taken_over", &counters.taken_over),
+            ("duplicate", &counters.confirmed),
+            ("disconnected", &counters.disconnected),
+            ("late", &counters.late),
+            ("refused", &counters.refused),
+            ("refused_full", &traffic.full),
+            ("records_dropped", &counters.records_dropped),
+            ("ids_forgotten", &counters.ids_forgotten),
+        ];
+        outcomes.into_iter().for_each(|(outcome, total)| raise(&self.claims, outcome, total.load(Ordering::Relaxed)));
+        let round_trips = traffic.round_trips.load(Ordering::Relaxed);
+        self.redis_round_trips.inc_by(round_trips.saturating_sub(self.redis_round_trips.get()));
+        raise(&self.redis_bytes, "sent", traffic.sent_bytes.load(Ordering::Relaxed));
+        raise(&self.redis_bytes, "received", traffic.received_bytes.load(Ordering::Relaxed));
+    }
+
+    fn shards(&self, shards: &Shards) {
+        raise(&self.shards, "store_replaced", shards.replaced());
+        raise(&self.shards, "certificate_loaded", self.counters.certificates_loaded.load(Ordering::Relaxed));
+        raise(&self.shards, "certificate_refused", self.counters.certificates_refused.load(Ordering::Relaxed));
+    }
+
+    fn shown(&self) -> [&dyn Collector; 8] {
+        let Self { up, events, rows, bytes, claims, redis_round_trips, redis_bytes, shards, .. } = self;
+        [up, events, rows, bytes, claims, redis_round_trips, redis_bytes, shards]
+    }
+
+    fn totals(&self) -> [(&'static str, &AtomicU64); 27] {
         let counters = &*self.counters;
         [
             ("accepted", &counters.accepted),
@@ -61,6 +100,12 @@ impl EventCollector {
             ("dead_out_of_attempts", &counters.dead_attempts),
             ("dead_gone", &counters.dead_gone),
             ("dead_malformed", &counters.dead_malformed),
+            ("dead_delivery_limit", &counters.dead_delivery_limit),
+            ("dead_given_up", &counters.dead_given_up),
+            ("unreadable", &counters.unreadable),
+            ("skipped", &counters.skipped),
+            ("no_destination", &counters.no_destination),
+            ("unrecorded", &counters.unrecorded),
             ("dead_expired", &counters.dead_expired),
             ("damaged", &counters.damaged),
             ("commits", &counters.commits),
@@ -72,18 +117,27 @@ fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
+/// Shows a total that is counted elsewhere.
+fn raise(shown: &IntCounterVec, label: &str, total: u64) {
+    let shown = shown.with_label_values(&[label]);
+    shown.inc_by(total.saturating_sub(shown.get()));
+}
+
 impl Collector for EventCollector {
     fn desc(&self) -> Vec<&Desc> {
-        [self.up.desc(), self.events.desc(), self.rows.desc(), self.bytes.desc()].concat()
+        self.shown().into_iter().flat_map(Collector::desc).collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
         for (outcome, total) in self.totals() {
-            let shown = self.events.with_label_values(&[outcome]);
-            shown.inc_by(total.load(Ordering::Relaxed).saturating_sub(shown.get()));
+            raise(&self.events, outcome, total.load(Ordering::Relaxed));
         }
-        for (dependency, up) in self.path.upgrade().map(|path| path.dependencies()).unwrap_or_default() {
-            self.up.with_label_values(&[dependency]).set(i64::from(up));
+        if let Some(path) = self.path.upgrade() {
+            for (dependency, up) in path.dependencies() {
+                self.up.with_label_values(&[dependency]).set(i64::from(up));
+            }
+            path.claims.iter().for_each(|claims| self.claims(claims));
+            path.shards.iter().for_each(|shards| self.shards(shards));
         }
         self.rows.reset();
         self.bytes.reset();
@@ -91,6 +145,6 @@ impl Collector for EventCollector {
             self.rows.with_label_values(&[tenant.as_str()]).set(signed(depth.rows));
             self.bytes.with_label_values(&[tenant.as_str()]).set(signed(depth.bytes));
         }
-        [self.up.collect(), self.events.collect(), self.rows.collect(), self.bytes.collect()].concat()
+        self.shown().into_iter().flat_map(Collector::collect).collect()
     }
 }

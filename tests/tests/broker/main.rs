@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod consume;
+mod dead;
 mod outage;
 mod publish;
 mod topology;
@@ -109,7 +110,7 @@ impl Consuming {
     fn start(settings: &BrokerSettings, partitions: impl IntoIterator<Item = u16>) -> Self {
         let (sender, wanted) = watch::channel(partitions.into_iter().collect());
         let (to, deliveries) = mpsc::channel(64);
-        let consumer = Consumer::start(settings.clone(), wanted, to).unwrap();
+        let consumer = Consumer::start(settings.clone(), wanted, to, None).unwrap();
         Self { partitions: sender, deliveries, consumer }
     }
 

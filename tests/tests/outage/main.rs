@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and says what it counted")]
 
 mod chaos;
+mod full;
 mod path;
 mod roles;
 

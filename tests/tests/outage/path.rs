@@ -42,6 +42,10 @@ fn an_event_goes_through_the_broker_once_and_is_told_apart_from_its_repeat() {
     assert_eq!((previous(1), previous(2)), (Some(all[0].sequence.clone()), Some(all[1].sequence.clone())));
     assert!(first.iter().all(|one| one.json().get("gap").is_none() && one.json().get("degraded").is_none()));
     assert_eq!((gateway.events("published"), gateway.events("duplicate")), (3, 1));
+    let claims = |outcome: &str| gateway.metric(&format!("postern_claims_total{{outcome=\"{outcome}\"}}"));
+    assert_eq!((claims("new"), claims("duplicate"), claims("taken_over"), claims("refused_full")), (3, 1, 0, 0));
+    assert!(gateway.metric("postern_redis_round_trips_total") >= 2);
+    assert!(gateway.metric("postern_redis_bytes_total{direction=\"sent\"}") > 100);
     assert_eq!(gateway.events("spooled"), 0);
 }
 

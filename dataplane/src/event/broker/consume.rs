@@ -1,4 +1,4 @@
-//! The consumer: the partitions that are ours, each on a channel of its own.
+//! The consumer: the partitions that are ours, and what the broker gave up, each on a channel of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -36,7 +36,8 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    /// Starts it. The broker need not be there.
+    /// Starts it. The broker need not be there. What the broker gave up goes to whoever holds the last end, when
+    /// somebody does.
     ///
     /// # Errors
     /// When the settings cannot work, or the thread cannot be started.
@@ -44,11 +45,12 @@ impl Consumer {
         settings: BrokerSettings,
         partitions: watch::Receiver<BTreeSet<u16>>,
         deliveries: mpsc::Sender<Delivered>,
+        given_up: Option<mpsc::Sender<Delivered>>,
     ) -> Result<Self, BrokerError> {
         settings.check()?;
         let (stop, stopped) = watch::channel(false);
         let shared = Arc::new(Shared::default());
-        let supervisor = Supervisor { settings, shared: shared.clone(), partitions, deliveries, stopped };
+        let supervisor = Supervisor { settings, shared: shared.clone(), partitions, deliveries, given_up, stopped };
         let run = move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
             match runtime {
@@ -99,6 +101,7 @@ struct Supervisor {
     shared: Arc<Shared>,
     partitions: watch::Receiver<BTreeSet<u16>>,
     deliveries: mpsc::Sender<Delivered>,
+    given_up: Option<mpsc::Sender<Delivered>>,
     // A handle that is dropped stops it too.
     stopped: watch::Receiver<bool>,
 }
@@ -144,11 +147,13 @@ impl Supervisor {
         let settings = self.settings.clone();
         // Dropped on the way out: what the lanes have in flight is cancelled.
         let mut lanes = FuturesUnordered::new();
-        let mut leave: BTreeMap<u16, watch::Sender<bool>> = BTreeMap::new();
+        let mut leave: BTreeMap<Option<u16>, watch::Sender<bool>> = BTreeMap::new();
         let mut stopping = false;
         loop {
-            let mut wanted = self.partitions.borrow_and_update().clone();
-            wanted.retain(|partition| !stopping && *partition < settings.partitions.get());
+            let partitions = self.partitions.borrow_and_update().clone().into_iter();
+            let partitions = partitions.filter(|partition| *partition < settings.partitions.get()).map(Some);
+            let given_up = self.given_up.iter().map(|_| None);
+            let wanted: BTreeSet<_> = partitions.chain(given_up).filter(|_| !stopping).collect();
             for (_, leave) in leave.iter().filter(|(partition, _)| !wanted.contains(partition)) {
                 leave.send_replace(true);
             }
@@ -156,7 +161,8 @@ impl Supervisor {
                 // One that is still leaving begins anew when it has left.
                 leave.entry(partition).or_insert_with(|| {
                     let (sender, leave) = watch::channel(false);
-                    let deliveries = self.deliveries.clone();
+                    let given_up = self.given_up.as_ref().filter(|_| partition.is_none());
+                    let deliveries = given_up.unwrap_or(&self.deliveries).clone();
                     lanes.push(Lane { connection, settings: &settings, partition, deliveries, leave }.run());
                     sender
                 });

@@ -1,4 +1,4 @@
-//! One partition being consumed: its channel, and what of it is in flight.
+//! One partition, or the dead-letter queue, being consumed: its channel, and what of it is in flight.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -22,11 +22,15 @@ const ACKS_AT_ONCE: usize = 64;
 /// channel is closed: the last of a burst would be delivered again to the next consumer.
 const LINGER: Duration = Duration::from_millis(200);
 
-/// A partition, and what tells it to leave.
+/// Unacknowledged deliveries of the dead-letter queue: they are handled one by one.
+const DEAD_PREFETCH: u16 = 16;
+
+/// A partition, or the dead-letter queue, and what tells it to leave.
 pub(super) struct Lane<'a> {
     pub(super) connection: &'a Connection,
     pub(super) settings: &'a BrokerSettings,
-    pub(super) partition: u16,
+    /// None for the dead-letter queue.
+    pub(super) partition: Option<u16>,
     pub(super) deliveries: mpsc::Sender<Delivered>,
     pub(super) leave: watch::Receiver<bool>,
 }
@@ -41,7 +45,7 @@ enum Left {
 
 impl Lane<'_> {
     /// Consumes until it is told to leave, on a new channel whenever one fails. Its number.
-    pub(super) async fn run(mut self) -> u16 {
+    pub(super) async fn run(mut self) -> Option<u16> {
         let mut pauses = Pauses::new();
         loop {
             pauses.succeeded();
@@ -50,7 +54,7 @@ impl Lane<'_> {
                 Ok(Left::GaveBack) => {}
                 Err(error) => {
                     let error: &dyn std::error::Error = &error;
-                    tracing::warn!(partition = self.partition, error, "the channel of a partition ended");
+                    tracing::warn!(queue = self.queue(), error, "the channel of a queue ended");
                 }
             }
             tokio::select! {
@@ -60,11 +64,16 @@ impl Lane<'_> {
         }
     }
 
+    fn queue(&self) -> String {
+        self.partition.map_or_else(|| self.settings.dead(), |partition| self.settings.queue(partition))
+    }
+
     async fn channel(&mut self) -> Result<Left, lapin::Error> {
         let channel = self.connection.create_channel().await?;
-        topology::declare_partition(&channel, self.settings, self.partition).await?;
-        channel.basic_qos(self.settings.prefetch.get(), BasicQosOptions::default()).await?;
-        let queue = self.settings.queue(self.partition);
+        topology::declare_queue(&channel, self.settings, self.partition).await?;
+        let prefetch = self.partition.map_or(DEAD_PREFETCH, |_| self.settings.prefetch.get());
+        channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+        let queue = self.queue();
         let (options, none) = (BasicConsumeOptions::default(), FieldTable::default());
         let mut consumer = channel.basic_consume(queue.into(), "".into(), options, none).await?;
         let left = self.consume(&channel, &mut consumer).await?;
@@ -116,7 +125,8 @@ impl Lane<'_> {
                     let Ok(room) = room else { return Ok(Left::HandedOver) };
                     if let Some(delivery) = waiting.pop_front() {
                         in_flight.0.insert(delivery.delivery_tag);
-                        room.send(Delivered::new(self.partition, delivery, settle.clone(), alive.clone()));
+                        let partition = self.partition.unwrap_or_default();
+                        room.send(Delivered::new(partition, delivery, settle.clone(), alive.clone()));
                     }
                 }
                 Some(()) = wait(until) => return Ok(Left::HandedOver),

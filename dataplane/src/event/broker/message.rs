@@ -126,7 +126,7 @@ pub(super) enum Settled {
 /// the broker delivers them again, in order.
 #[derive(Debug)]
 pub struct Delivered {
-    /// Its partition.
+    /// Its partition; of what the broker gave up, 0.
     pub partition: u16,
     /// The event.
     pub body: Bytes,

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `<prefix>.events` | direct exchange that events are published to, with routing key `p.<n>` |
 //! | `<prefix>.p.<n>` | quorum queue of partition n |
-//! | `<prefix>.dead` | fanout exchange and quorum queue of what the broker gave up (`x-delivery-limit`) |
+//! | `<prefix>.dead` | fanout exchange and quorum queue of what the broker gave up (`x-delivery-limit`, or no event); a deliver makes dead letters of it |
 //! | `<prefix>.partitions` | exchange that nobody publishes to; its argument pins the number of partitions |
 //!
 //! `<prefix>.events` has no alternate exchange: the broker confirms what that takes as if it were routed, so
@@ -36,6 +36,10 @@ pub struct Mismatch {
 impl BrokerSettings {
     pub(super) fn exchange(&self) -> String {
         self.name("events")
+    }
+
+    pub(super) fn dead(&self) -> String {
+        self.name("dead")
     }
 
     pub(super) fn queue(&self, partition: u16) -> String {
@@ -73,6 +77,23 @@ fn queue_arguments(settings: &BrokerSettings) -> FieldTable {
     table
 }
 
+/// More than can ever be reached: RabbitMQ 4 drops a message after 20 deliveries where nothing is said, and behind this
+/// queue there is no other.
+const NO_DELIVERY_LIMIT: i64 = i32::MAX as i64;
+
+fn dead_arguments(settings: &BrokerSettings) -> FieldTable {
+    let mut table = queue_arguments(settings);
+    let more = arguments([
+        // One deliver reads it at a time; which one does not matter.
+        ("x-single-active-consumer", AMQPValue::Boolean(true)),
+        ("x-delivery-limit", AMQPValue::LongLongInt(NO_DELIVERY_LIMIT)),
+    ]);
+    for (name, value) in more.inner() {
+        table.insert(name.clone(), value.clone());
+    }
+    table
+}
+
 fn partition_arguments(settings: &BrokerSettings) -> FieldTable {
     let mut table = queue_arguments(settings);
     let more = arguments([
@@ -80,7 +101,7 @@ fn partition_arguments(settings: &BrokerSettings) -> FieldTable {
         ("x-single-active-consumer", AMQPValue::Boolean(true)),
         // Said aloud because RabbitMQ 4 has a low one of its own.
         ("x-delivery-limit", AMQPValue::LongLongInt(i64::from(settings.delivery_limit))),
-        ("x-dead-letter-exchange", text(&settings.name("dead"))),
+        ("x-dead-letter-exchange", text(&settings.dead())),
         // A message leaves its queue only when the dead-letter queue has confirmed it.
         ("x-dead-letter-strategy", text("at-least-once")),
     ]);
@@ -107,15 +128,20 @@ enum Step {
 }
 
 fn steps(settings: &BrokerSettings) -> Vec<Step> {
-    let (events, dead) = (settings.exchange(), settings.name("dead"));
+    let (events, dead) = (settings.exchange(), settings.dead());
     let mut steps = vec![
         Step::Partitions,
         Step::Exchange { name: events, kind: ExchangeKind::Direct },
-        Step::Exchange { name: dead.clone(), kind: ExchangeKind::Fanout },
-        Step::Queue { name: dead.clone(), arguments: queue_arguments(settings), exchange: dead, key: String::new() },
+        Step::Exchange { name: dead, kind: ExchangeKind::Fanout },
+        dead_step(settings),
     ];
     steps.extend((0..settings.partitions.get()).map(|partition| partition_step(settings, partition)));
     steps
+}
+
+fn dead_step(settings: &BrokerSettings) -> Step {
+    let dead = settings.dead();
+    Step::Queue { name: dead.clone(), arguments: dead_arguments(settings), exchange: dead, key: String::new() }
 }
 
 fn partition_step(settings: &BrokerSettings, partition: u16) -> Step {
@@ -143,13 +169,14 @@ pub(super) async fn declare(connection: &Connection, settings: &BrokerSettings) 
     if wrong.is_empty() { Ok(()) } else { Err(BrokerError::Topology(wrong)) }
 }
 
-/// Declares one partition, for a channel that will consume it.
-pub(super) async fn declare_partition(
+/// Declares one partition, or the dead-letter queue, for a channel that will consume it.
+pub(super) async fn declare_queue(
     channel: &Channel,
     settings: &BrokerSettings,
-    partition: u16,
+    partition: Option<u16>,
 ) -> Result<(), lapin::Error> {
-    partition_step(settings, partition).run(channel, settings).await
+    let step = partition.map_or_else(|| dead_step(settings), |partition| partition_step(settings, partition));
+    step.run(channel, settings).await
 }
 
 impl Step {

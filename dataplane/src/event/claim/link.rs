@@ -4,19 +4,21 @@
 //! the runtime of whoever met the break, and stop after some attempts until somebody asks again.
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
+use redis::{Arg, AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
 use super::layout::Layout;
 use super::settings::{ClaimsError, RedisSettings};
+use crate::event::counters::add;
 
 /// Requests that wait for their answers on one connection; more wait their turn, until their timeout.
 const MAX_IN_FLIGHT: usize = 4096;
@@ -35,18 +37,58 @@ const MAX_PAUSE: Duration = Duration::from_secs(2);
 
 /// A Redis, or a cluster of them.
 #[derive(Clone)]
-pub(super) enum Connection {
+enum Server {
     Single(MultiplexedConnection),
     Cluster(ClusterConnection),
 }
 
+/// The way to it, and what goes there and back.
+#[derive(Clone)]
+pub(super) struct Connection {
+    server: Server,
+    traffic: Arc<RedisTraffic>,
+}
+
+/// What is asked of Redis, since start.
+#[derive(Debug, Default)]
+pub struct RedisTraffic {
+    /// Questions, each with its answer or without.
+    pub round_trips: AtomicU64,
+    /// Bytes of what was asked, without the protocol's own.
+    pub sent_bytes: AtomicU64,
+    /// Bytes of the answers, without the protocol's own.
+    pub received_bytes: AtomicU64,
+    /// Questions that it refused because its memory is full.
+    pub full: AtomicU64,
+}
+
 impl Connection {
     pub(super) async fn ask(&mut self, command: &Cmd) -> RedisResult<Value> {
-        let answer = match self {
-            Self::Single(connection) => connection.req_packed_command(command).await,
-            Self::Cluster(connection) => connection.req_packed_command(command).await,
+        let sent = command.args_iter().map(|arg| if let Arg::Simple(bytes) = arg { bytes.len() } else { 0 });
+        add(&self.traffic.round_trips, 1);
+        add(&self.traffic.sent_bytes, sent.sum::<usize>() as u64);
+        let answer = match &mut self.server {
+            Server::Single(connection) => connection.req_packed_command(command).await,
+            Server::Cluster(connection) => connection.req_packed_command(command).await,
         };
-        answer.and_then(Value::extract_error)
+        let answer = answer.and_then(Value::extract_error);
+        match &answer {
+            Ok(value) => add(&self.traffic.received_bytes, size(value)),
+            Err(error) => add(&self.traffic.full, u64::from(error.code() == Some("OOM"))),
+        }
+        answer
+    }
+}
+
+/// Bytes that an answer of the scripts, or of a read, holds.
+fn size(value: &Value) -> u64 {
+    if let Value::Array(values) = value {
+        values.iter().map(size).sum()
+    } else if let Value::BulkString(bytes) = value {
+        bytes.len() as u64
+    } else {
+        // A number, or a word.
+        8
     }
 }
 
@@ -105,6 +147,7 @@ pub(super) struct Link {
     current: watch::Sender<Option<Connection>>,
     suspected: Notify,
     eviction: Mutex<Eviction>,
+    traffic: Arc<RedisTraffic>,
 }
 
 impl fmt::Debug for Link {
@@ -123,6 +166,7 @@ impl Link {
             current: watch::Sender::new(None),
             suspected: Notify::new(),
             eviction: Mutex::default(),
+            traffic: Arc::default(),
         }
     }
 
@@ -148,6 +192,10 @@ impl Link {
 
     pub(super) fn eviction(&self) -> Eviction {
         self.lock().clone()
+    }
+
+    pub(super) fn traffic(&self) -> &RedisTraffic {
+        &self.traffic
     }
 
     fn patience(&self) -> Duration {
@@ -187,7 +235,7 @@ impl Link {
         let nodes = self.settings.nodes()?;
         let certificates = self.settings.certificates()?;
         let limit = self.settings.connect_timeout;
-        let mut connection = if self.settings.cluster {
+        let server = if self.settings.cluster {
             let mut builder = ClusterClient::builder(nodes)
                 .connection_timeout(limit)
                 .response_timeout(self.patience())
@@ -195,7 +243,7 @@ impl Link {
             if let Some(certificates) = certificates {
                 builder = builder.certs(certificates);
             }
-            Connection::Cluster(timed(limit, builder.build()?.get_async_connection()).await?)
+            Server::Cluster(timed(limit, builder.build()?.get_async_connection()).await?)
         } else {
             let node = nodes.get(attempt % nodes.len().max(1)).ok_or(ClaimsError::NoAddress)?.clone();
             let client = match certificates {
@@ -208,8 +256,9 @@ impl Link {
                 .set_pipeline_buffer_size(MAX_QUEUED)
                 .set_concurrency_limit(MAX_IN_FLIGHT);
             let connecting = client.get_multiplexed_async_connection_with_config(&config);
-            Connection::Single(timed(limit, connecting).await?)
+            Server::Single(timed(limit, connecting).await?)
         };
+        let mut connection = Connection { server, traffic: self.traffic.clone() };
         self.probe(&mut connection).await?;
         self.look_at_eviction(&mut connection).await;
         Ok(connection)

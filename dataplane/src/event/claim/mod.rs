@@ -13,7 +13,7 @@ mod redis;
 mod script;
 mod settings;
 
-pub use self::link::Eviction;
+pub use self::link::{Eviction, RedisTraffic};
 pub use self::record::Confirmed;
 pub use self::redis::{Away, Claim, Claims, ClaimsCounters, ClaimsState, Conversation, Wanted};
 pub use self::settings::{ClaimsError, RedisSettings};

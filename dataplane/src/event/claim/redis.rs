@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::Key;
 use super::layout::Layout;
-use super::link::{Connection, Eviction, Link};
+use super::link::{Connection, Eviction, Link, RedisTraffic};
 use super::record::{Confirmed, Record, write};
 use super::script::{Call, Scripts};
 use super::settings::{ClaimsError, RedisSettings};
@@ -265,6 +265,12 @@ impl Claims {
     #[must_use]
     pub fn counters(&self) -> &ClaimsCounters {
         &self.0.shared.counters
+    }
+
+    /// What is asked of Redis.
+    #[must_use]
+    pub fn traffic(&self) -> &RedisTraffic {
+        self.0.shared.link.traffic()
     }
 
     /// Writes what waits, when Redis is there, and ends the thread. Blocks.

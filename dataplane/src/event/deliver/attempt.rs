@@ -11,6 +11,7 @@ use policy::ordering::{Outcome, Verdict};
 use policy::refusal::Reason;
 use policy::route::TimeoutsIr;
 
+use super::pauses::jitter;
 use super::{Destination, now_ms, signature};
 use crate::event::spool::{Death, LastAttempt, Pending, Settlement};
 use crate::http::RequestBody as NoBody;
@@ -69,11 +70,6 @@ pub(super) async fn attempt(core: &UpstreamCore, pending: &Pending, to: &Destina
 fn dead(last: LastAttempt, death: Death, to: &Destination) -> Settlement {
     let kept = i64::try_from(to.retention.as_millis()).unwrap_or(i64::MAX);
     Settlement::Dead { last, death, expires_ms: now_ms().saturating_add(kept) }
-}
-
-/// Uniform over `u32`: the random part of a version 7 id.
-fn jitter() -> u32 {
-    uuid::Uuid::now_v7().as_fields().3.iter().fold(0, |sum, byte| sum << 8 | u32::from(*byte))
 }
 
 fn headers(event: &crate::event::Event, to: &Destination, body: &[u8]) -> HeaderMap {

@@ -4,13 +4,13 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::partitions::{ROW_HEADER, SHARD_HEADER};
+use super::partitions::{ROW_HEADER, SHARD_HEADER, STORE_HEADER};
 use super::{Settlement, Shared};
 use crate::event::broker::{NotPublished, Outgoing, Publisher, partition_of};
 use crate::event::claim::{Claims, Conversation, conversation_key};
 use crate::event::counters::add;
 use crate::event::shards::Shards;
-use crate::event::spool::{Ask, LastAttempt, Pending, Read, Verdict};
+use crate::event::spool::{Ask, LastAttempt, Pending, Read, StoreId, Verdict};
 use crate::event::{Counters, Envelope, Key};
 
 /// How soon something is looked at again that waits for another shard.
@@ -27,6 +27,8 @@ const DRAIN_RETRY: Duration = Duration::from_millis(500);
 pub struct Beside {
     /// This shard's name.
     pub name: Arc<str>,
+    /// Its store.
+    pub store: StoreId,
     /// All shards, this one among them.
     pub shards: Shards,
     /// Records of conversations.
@@ -45,6 +47,8 @@ impl Beside {
         if pending.unsure && !self.others_are_clear(&pending.envelope).await {
             return false;
         }
+        // A shard that came back with another store may have owed something older: it cannot say.
+        pending.envelope.gap |= pending.unsure && self.shards.replaced() > 0;
         if pending.envelope.gap {
             let done = self.recorded(conversation, &pending.envelope).await;
             let previous = pending.envelope.previous;
@@ -167,7 +171,11 @@ impl Beside {
             partition: self.partition(&pending.envelope),
             event_id: pending.envelope.event.id.to_string(),
             body: pending.envelope.to_json().ok()?.into(),
-            headers: vec![(SHARD_HEADER, self.name.to_string()), (ROW_HEADER, pending.row.to_string())],
+            headers: vec![
+                (SHARD_HEADER, self.name.to_string()),
+                (ROW_HEADER, pending.row.to_string()),
+                (STORE_HEADER, self.store.to_string()),
+            ],
         })
     }
 }

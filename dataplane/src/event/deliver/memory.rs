@@ -38,6 +38,9 @@ pub(super) struct Memory {
     delivered: Generations<Key, i64>,
     /// Conversations of which every shard said, since their partition is ours, that nothing is owed.
     clear: Generations<Key, bool>,
+    /// How often shards were found to have another store, and how often when a conversation was last told.
+    replaced: u64,
+    told: Generations<Key, u64>,
 }
 
 impl Memory {
@@ -46,7 +49,26 @@ impl Memory {
             done: Generations::new(REMEMBERED),
             delivered: Generations::new(REMEMBERED),
             clear: Generations::new(REMEMBERED),
+            replaced: 0,
+            told: Generations::new(REMEMBERED),
         }
+    }
+
+    /// So often shards were found to have another store: when that is new, nothing is clear any more.
+    pub(super) fn hear_replaced(&mut self, replaced: u64) {
+        if std::mem::replace(&mut self.replaced, replaced) != replaced {
+            self.doubt_all();
+        }
+    }
+
+    /// Whether "owes nothing" proves nothing of a conversation, because a shard has another store. Said once of each:
+    /// what goes then is flagged, and is what the next one follows.
+    pub(super) fn is_unproven(&mut self, conversation: Key) -> bool {
+        let unproven = self.told.get(&conversation).unwrap_or_default() != self.replaced;
+        if unproven {
+            self.told.insert(conversation, self.replaced);
+        }
+        unproven
     }
 
     /// Whether no shard owed a conversation anything when all were asked, and nothing was parked here since.
@@ -89,8 +111,12 @@ mod tests {
 
     #[test]
     fn the_highest_number_stays_and_memory_is_bounded() {
-        let mut memory =
-            Memory { done: Generations::new(2), delivered: Generations::new(2), clear: Generations::new(2) };
+        let mut memory = Memory {
+            done: Generations::new(2),
+            delivered: Generations::new(2),
+            clear: Generations::new(2),
+            ..Memory::new()
+        };
         memory.set_done([1; 16], 5);
         memory.set_done([1; 16], 3);
         assert_eq!(memory.done(&[1; 16]), Some(5));
@@ -105,5 +131,17 @@ mod tests {
         assert!(memory.is_clear(&[1; 16]));
         memory.doubt_all();
         assert!(!memory.is_clear(&[1; 16]));
+    }
+
+    #[test]
+    fn a_replaced_store_is_doubted_once_a_conversation() {
+        let mut memory = Memory::new();
+        memory.set_clear([1; 16], true);
+        assert!(!memory.is_unproven([1; 16]));
+        memory.hear_replaced(1);
+        assert!(!memory.is_clear(&[1; 16]));
+        assert!(memory.is_unproven([1; 16]) && !memory.is_unproven([1; 16]) && memory.is_unproven([2; 16]));
+        memory.hear_replaced(2);
+        assert!(memory.is_unproven([1; 16]));
     }
 }

@@ -6,8 +6,10 @@
 
 mod attempt;
 mod beside;
+mod dead;
 mod memory;
 mod partitions;
+mod pauses;
 mod ready;
 mod signature;
 mod turn;
@@ -25,22 +27,25 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::Key;
+use super::counters::add;
 use super::spool::{Pending, Queue, Read, Settlement};
 use crate::health::Health;
 use crate::upstream::{Upstream, UpstreamCore};
 use attempt::{NotNow, Tried};
 pub use beside::Beside;
 pub use partitions::{PartitionDeliver, PartitionSettings};
+use pauses::{Bounds, Rests};
 use ready::Ready;
 
 /// Attempts in flight at once.
 const MAX_IN_FLIGHT: usize = 512;
 /// Attempts of one tenant in flight at once, so that none holds the whole window.
 const MAX_PER_TENANT: usize = 32;
-/// How soon an event is looked at again whose destination is not configured now.
-const NO_DESTINATION_PAUSE: Duration = Duration::from_secs(5);
-/// How soon a conversation is looked at again when the store did not take a settlement.
-const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// How soon an event is looked at again whose destination is not configured now: at first, and at most.
+const NO_DESTINATION: Bounds = (Duration::from_secs(5), Duration::from_secs(60));
+/// How soon a conversation is looked at again when the store could not be read, or took no settlement: an attempt that
+/// was made is then made again.
+const UNRECORDED: Bounds = (Duration::from_secs(1), Duration::from_secs(60));
 /// How often retention and bounds act without traffic.
 const TIDY: Duration = Duration::from_secs(15);
 
@@ -137,6 +142,21 @@ enum After {
     Again,
     /// Not before this pause is over.
     Later(Duration),
+    /// It cannot go on by itself; it rests longer each time.
+    Rests(Bounds),
+}
+
+impl After {
+    fn then(self, ready: &mut Ready, rests: &mut Rests, key: Key, tenant: TenantName) {
+        let mut later = |pause| ready.later(key, tenant.clone(), tokio::time::Instant::now() + pause);
+        match self {
+            Self::Rests(bounds) => return later(rests.again(key, bounds)),
+            Self::Later(pause) => later(pause),
+            Self::Done => ready.done(&key, &tenant),
+            Self::Again => ready.again(key, tenant),
+        }
+        rests.over(&key);
+    }
 }
 
 async fn deliver(parts: Parts, mut stopped: watch::Receiver<bool>) {
@@ -157,7 +177,7 @@ async fn deliver(parts: Parts, mut stopped: watch::Receiver<bool>) {
             return;
         }
     }
-    let mut running: JoinSet<(Key, TenantName, After)> = JoinSet::new();
+    let (mut running, mut rests) = (JoinSet::<(Key, TenantName, After)>::new(), Rests::default());
     let mut tidy = tokio::time::interval(TIDY);
     let draining = shared.clone();
     let mut drain = tokio::task::spawn_local(async move { beside::drain(&draining).await });
@@ -174,9 +194,7 @@ async fn deliver(parts: Parts, mut stopped: watch::Receiver<bool>) {
         tokio::select! {
             woken = shared.queue.woken() => woken.into_iter().for_each(|(key, tenant)| ready.add(key, tenant)),
             Some(ended) = running.join_next() => match ended {
-                Ok((key, tenant, After::Done)) => ready.done(&key, &tenant),
-                Ok((key, tenant, After::Again)) => ready.again(key, tenant),
-                Ok((key, tenant, After::Later(pause))) => ready.later(key, tenant, tokio::time::Instant::now() + pause),
+                Ok((key, tenant, after)) => after.then(&mut ready, &mut rests, key, tenant),
                 // A panic in an attempt is a defect; what it held is owed still, and readiness says so.
                 Err(_) => return,
             },
@@ -201,11 +219,11 @@ async fn look(shared: &Shared, key: &Key) -> After {
         Ok(Some(Read::Whole(pending))) => pending,
         Ok(Some(Read::Damaged(row))) => {
             tracing::error!(row, "an event is damaged and set aside; `postern events ls --state damaged` lists it");
-            return settled(shared.queue.settle(row, Settlement::Damaged).await);
+            return settled(shared, shared.queue.settle(row, Settlement::Damaged).await);
         }
         Err(error) => {
             tracing::error!(error = &error as &dyn std::error::Error, "what is owed could not be read");
-            return After::Later(STORE_PAUSE);
+            return After::Rests(UNRECORDED);
         }
     };
     if pending.in_broker {
@@ -223,7 +241,8 @@ async fn look(shared: &Shared, key: &Key) -> After {
     }
     let event = &pending.envelope.event;
     let Some(destination) = shared.destinations.get(&event.tenant, &event.source) else {
-        return After::Later(NO_DESTINATION_PAUSE);
+        add(&shared.queue.counters().no_destination, 1);
+        return After::Rests(NO_DESTINATION);
     };
     attempted(shared, key, &pending, &destination).await
 }
@@ -236,7 +255,7 @@ async fn attempted(shared: &Shared, key: &Key, pending: &Pending, destination: &
             if let Some(beside) = shared.beside.as_ref().filter(|_| over && durable) {
                 beside.done(key, &pending.envelope);
             }
-            let after = settled(durable);
+            let after = settled(shared, durable);
             match (after, pause) {
                 (After::Again, Some(pause)) => After::Later(pause),
                 (after, _) => after,
@@ -247,8 +266,12 @@ async fn attempted(shared: &Shared, key: &Key, pending: &Pending, destination: &
     }
 }
 
-fn settled(durable: bool) -> After {
-    if durable { After::Again } else { After::Later(STORE_PAUSE) }
+fn settled(shared: &Shared, durable: bool) -> After {
+    if durable {
+        return After::Again;
+    }
+    add(&shared.queue.counters().unrecorded, 1);
+    After::Rests(UNRECORDED)
 }
 
 fn now_us() -> i64 {

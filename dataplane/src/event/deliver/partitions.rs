@@ -17,15 +17,17 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::attempt::{self, NotNow, Tried};
+use super::dead;
 use super::memory::Memory;
+use super::pauses;
 use super::ready::Ready;
 use super::turn::{Turn, turn};
-use super::{Destination, Destinations, MAX_IN_FLIGHT, MAX_PER_TENANT, NO_DESTINATION_PAUSE, TIDY, now_ms};
+use super::{Destination, Destinations, MAX_IN_FLIGHT, MAX_PER_TENANT, NO_DESTINATION, TIDY, UNRECORDED, now_ms};
 use crate::event::broker::{Delivered, Tenure};
 use crate::event::claim::{Claims, Conversation, conversation_key, event_key};
 use crate::event::counters::add;
 use crate::event::shards::Shards;
-use crate::event::spool::{LastAttempt, Mark, Pending, Record, Settlement};
+use crate::event::spool::{LastAttempt, Mark, Pending, Place, Record, Settlement, StoreId};
 use crate::event::{Counters, Envelope, Key};
 use crate::health::Health;
 use crate::upstream::UpstreamCore;
@@ -33,6 +35,7 @@ use crate::upstream::UpstreamCore;
 /// The header fields of a drained copy.
 pub(super) const SHARD_HEADER: &str = "x-postern-shard";
 pub(super) const ROW_HEADER: &str = "x-postern-row";
+pub(super) const STORE_HEADER: &str = "x-postern-store";
 /// How soon an event is looked at again when no shard answers.
 const HOLD: Duration = Duration::from_secs(1);
 /// For how long a missing predecessor is waited for when no source says.
@@ -66,11 +69,13 @@ pub(super) struct Held {
     pub(super) mark: Option<Mark>,
     /// How often it was looked at, and had to be held.
     pub(super) looks: u32,
+    /// How often it was attempted, and no shard could record that.
+    pub(super) unrecorded: u32,
 }
 
 /// What the attempts share.
 pub(super) struct Shared {
-    destinations: Arc<dyn Destinations>,
+    pub(super) destinations: Arc<dyn Destinations>,
     pub(super) shards: Shards,
     pub(super) claims: Option<Claims>,
     core: UpstreamCore,
@@ -91,13 +96,14 @@ pub struct PartitionDeliver {
 }
 
 impl PartitionDeliver {
-    /// Starts it on what a consumer hands over; what goes on beside it ends with it.
+    /// Starts it on what a consumer hands over: events, and what the broker gave up; what goes on beside it ends with
+    /// it.
     ///
     /// # Errors
     /// When the thread cannot be started.
     pub fn start(
         settings: PartitionSettings,
-        deliveries: mpsc::Receiver<Delivered>,
+        deliveries: (mpsc::Receiver<Delivered>, mpsc::Receiver<Delivered>),
         beside: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<Self> {
         let (stop, stopped) = watch::channel(false);
@@ -136,7 +142,7 @@ enum After {
 
 async fn deliver(
     settings: PartitionSettings,
-    mut deliveries: mpsc::Receiver<Delivered>,
+    (mut deliveries, given_up): (mpsc::Receiver<Delivered>, mpsc::Receiver<Delivered>),
     mut stopped: watch::Receiver<bool>,
 ) {
     let PartitionSettings { destinations, shards, claims, guard, counters, health: _ } = settings;
@@ -149,6 +155,8 @@ async fn deliver(
     let mut ready = Ready::new(MAX_PER_TENANT);
     let mut running: JoinSet<(Key, TenantName, After)> = JoinSet::new();
     let mut tidy = tokio::time::interval(TIDY);
+    let burying = shared.clone();
+    let burying = tokio::task::spawn_local(async move { dead::bury_all(&burying, given_up).await });
     loop {
         while running.len() < MAX_IN_FLIGHT
             && let Some((key, tenant)) = ready.take()
@@ -178,6 +186,8 @@ async fn deliver(
             _ = stopped.wait_for(|stop| *stop) => break,
         }
     }
+    // What is not a dead letter of a shard yet stays the broker's.
+    burying.abort();
     while running.join_next().await.is_some() {}
 }
 
@@ -206,7 +216,7 @@ impl Shared {
             self.memory.borrow_mut().doubt_all();
         }
         *self.held.borrow_mut().entry(tenant.clone()).or_default() += 1;
-        let held = Held { delivered, envelope, conversation, partition, mark, looks: 0 };
+        let held = Held { delivered, envelope, conversation, partition, mark, looks: 0, unrecorded: 0 };
         self.lines.borrow_mut().entry(conversation).or_default().push_back(held);
         Some((conversation, tenant))
     }
@@ -255,13 +265,13 @@ impl Shared {
 
     /// Makes a settlement durable: with the shard that a drained copy came from, else with the one that is named,
     /// else with the first that can.
-    async fn record(&self, held: &Held, record: Record, shard: Option<&str>) -> bool {
+    pub(super) async fn record(&self, held: &Held, record: Record, shard: Option<&str>) -> bool {
         if matches!(record.settlement, Settlement::Parked { .. }) {
             self.memory.borrow_mut().set_clear(held.conversation, false);
         }
-        let own = held.mark.as_ref().and_then(|mark| Some((self.shards.named(&mark.shard)?, mark.row)));
-        if let Some((shard, row)) = own {
-            if !shard.record(Record { row: Some(row), ..record }).await {
+        let own = held.mark.as_ref().and_then(|mark| Some((self.shards.named(&mark.shard)?, mark.place)));
+        if let Some((shard, place)) = own {
+            if !shard.record(Record { row: Some(place), ..record }).await {
                 // It owes the event still, and has it drained again when it stays away.
                 tracing::warn!(shard = &*shard.name, "a shard does not answer; what came from it comes again");
             }
@@ -278,7 +288,7 @@ impl Shared {
         false
     }
 
-    fn done(&self, held: &Held) {
+    pub(super) fn done(&self, held: &Held) {
         if held.envelope.degraded {
             // Its number is nobody's memo: it says nothing of those that are.
             return;
@@ -317,14 +327,15 @@ impl Drop for Attempting<'_> {
     }
 }
 
-fn settled(envelope: Envelope, settlement: Settlement) -> Record {
+pub(super) fn settled(envelope: Envelope, settlement: Settlement) -> Record {
     Record { envelope, row: None, settlement, unsure: false }
 }
 
-fn mark(delivered: &Delivered) -> Option<Mark> {
+pub(super) fn mark(delivered: &Delivered) -> Option<Mark> {
     let shard = delivered.headers.get(SHARD_HEADER)?;
     let row = delivered.headers.get(ROW_HEADER)?.parse().ok()?;
-    Some(Mark { shard: shard.as_str().into(), row })
+    let store = delivered.headers.get(STORE_HEADER).and_then(|text| StoreId::parse(text));
+    Some(Mark { shard: shard.as_str().into(), place: Place { store, row } })
 }
 
 /// One look at the oldest event of a conversation that is held here.
@@ -344,6 +355,12 @@ async fn step(shared: &Shared, key: &Key) -> After {
             shared.put_back(Held { looks: held.looks.saturating_add(1), ..held });
             return After::Later(HOLD);
         }
+        Some(Next::Unrecorded) => {
+            add(&shared.counters.unrecorded, 1);
+            let pause = pauses::pause(UNRECORDED, held.unrecorded);
+            shared.put_back(Held { unrecorded: held.unrecorded.saturating_add(1), ..held });
+            return After::Later(pause);
+        }
         // Another deliver has it, or will.
         None => shared.forget(&held),
     }
@@ -353,7 +370,10 @@ async fn step(shared: &Shared, key: &Key) -> After {
 /// What is done with an event after its step.
 enum Next {
     Release,
+    /// It is looked at again soon: nothing has happened yet.
     Hold,
+    /// An attempt was made that no shard could record: it is made again, less and less often.
+    Unrecorded,
 }
 
 async fn work(shared: &Shared, held: &Held) -> Next {
@@ -383,7 +403,7 @@ async fn work(shared: &Shared, held: &Held) -> Next {
         Turn::Go { gap } => match destination {
             Some(destination) => attempt(shared, held, &destination, gap).await,
             None => {
-                let parking = Parking::new("its source has no destination now", NO_DESTINATION_PAUSE);
+                let parking = Parking::new("its source has no destination now", NO_DESTINATION.0);
                 park(shared, held, Parking { gap, ..parking }).await
             }
         },
@@ -447,5 +467,5 @@ async fn attempt(shared: &Shared, held: &Held, destination: &Destination, gap: b
     if delivered && held.mark.is_none() {
         add(&shared.counters.delivered, 1);
     }
-    if durable { Next::Release } else { Next::Hold }
+    if durable { Next::Release } else { Next::Unrecorded }
 }

@@ -44,6 +44,7 @@ pub(super) enum Turn {
 /// Decides; asks Redis and the shards only when this deliver does not know itself.
 pub(super) async fn turn(shared: &Shared, held: &Held, wait_for_gap: Duration) -> Turn {
     let envelope = &held.envelope;
+    shared.memory.borrow_mut().hear_replaced(shared.shards.replaced());
     let mut done = shared.memory.borrow().done(&held.conversation);
     // A number says nothing of events outside its chain, so the shards are asked once before it is relied on.
     let clear = shared.memory.borrow().is_clear(&held.conversation);
@@ -52,12 +53,15 @@ pub(super) async fn turn(shared: &Shared, held: &Held, wait_for_gap: Duration) -
     if clear && held.mark.is_none() && !envelope.degraded && follows(done) {
         return Turn::Go { gap: false };
     }
+    let unproven;
     match consult(shared, held).await {
         Consulted::Elsewhere => return Turn::Elsewhere,
         Consulted::Behind { shard, unsure } => return Turn::Behind { shard, unsure },
         Consulted::Nobody => return Turn::Hold,
         Consulted::Clear { done: settled, idle } => {
             done = done.max(settled);
+            shared.memory.borrow_mut().hear_replaced(shared.shards.replaced());
+            unproven = shared.memory.borrow_mut().is_unproven(held.conversation);
             shared.memory.borrow_mut().set_clear(held.conversation, idle);
         }
     }
@@ -69,8 +73,9 @@ pub(super) async fn turn(shared: &Shared, held: &Held, wait_for_gap: Duration) -
         done = done.max(Some(recorded));
     }
     match envelope.previous {
-        // The first of its conversation, or without a number of the shared claim.
-        None => Turn::Go { gap: false },
+        // The first of its conversation, or without a number of the shared claim: that follows whatever a shard owed,
+        // and one that has another store now cannot say what that was.
+        None => Turn::Go { gap: envelope.degraded && unproven },
         Some(_) if follows(done) => Turn::Go { gap: false },
         Some(previous) => {
             let waited = now_us().saturating_sub(previous);
@@ -91,7 +96,7 @@ async fn recorded(shared: &Shared, held: &Held) -> Option<i64> {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Consulted {
+pub(super) enum Consulted {
     Clear {
         done: Option<i64>,
         idle: bool,
@@ -115,10 +120,10 @@ struct Answer<'s> {
 }
 
 /// Asks every shard. Nothing is attempted while one of them owes the conversation something older.
-async fn consult(shared: &Shared, held: &Held) -> Consulted {
+pub(super) async fn consult(shared: &Shared, held: &Held) -> Consulted {
     let mut answers = Vec::new();
     for shard in shared.shards.for_partition(held.partition) {
-        let row = held.mark.as_ref().filter(|mark| mark.shard == shard.name).map(|mark| mark.row);
+        let row = held.mark.as_ref().filter(|mark| mark.shard == shard.name).map(|mark| mark.place);
         let verdict = shard.consult(Ask { envelope: held.envelope.clone(), row }).await;
         answers.push(Answer { shard: &shard.name, own: row.is_some(), verdict });
     }

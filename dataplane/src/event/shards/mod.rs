@@ -1,19 +1,27 @@
 //! The shards of an installation, as gateways and delivers reach them: one in this process, or far away.
 
+mod depths;
 mod keeper;
+mod operate;
 mod remote;
 mod role;
 mod server;
 mod tls;
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::spool::{Ask, Numbered, Record, Shard, Verdict};
-use super::{AcceptError, Accepted, Entry};
+use super::counters::add;
+use super::spool::{Ask, Numbered, Record, Shard, StoreId, Unreadable, Verdict};
+use super::{AcceptError, Accepted, Counters, Entry};
+pub use depths::Depths;
+pub use operate::{OperateError, Operated, Operation};
+use policy::names::TenantName;
+use remote::Said;
 pub use remote::{Remote, RemoteError};
 pub use role::Role;
 pub use server::{ServeError, Server};
-pub use tls::{Identity, IdentityError};
+pub use tls::{Identity, IdentityError, Watched};
 
 /// A shard, wherever it is.
 #[derive(Clone)]
@@ -30,13 +38,37 @@ pub struct NamedShard {
     /// Its name, the same for ever.
     pub name: Arc<str>,
     reach: Reach,
+    seen: Arc<Seen>,
+}
+
+/// Which store a shard was heard to have.
+#[derive(Debug, Default)]
+struct Seen {
+    store: Mutex<Option<StoreId>>,
+    replaced: AtomicU64,
+}
+
+impl Seen {
+    /// A shard, or a copy of what was drained from it, says which store it is.
+    fn hear(&self, name: &str, store: StoreId) {
+        let mut seen = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = seen.replace(store).filter(|before| *before != store) {
+            add(&self.replaced, 1);
+            tracing::error!(
+                shard = name,
+                %before,
+                now = %store,
+                "a shard has another store than before: what it owed is not known here, and may be missing"
+            );
+        }
+    }
 }
 
 impl NamedShard {
     /// A shard under its name.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>, reach: Reach) -> Self {
-        Self { name: name.into(), reach }
+        Self { name: name.into(), reach, seen: Arc::default() }
     }
 
     /// See [`Shard::append`].
@@ -63,9 +95,40 @@ impl NamedShard {
 
     /// See [`Shard::consult`].
     pub async fn consult(&self, ask: Ask) -> Option<Verdict> {
+        let drained_from = ask.row.and_then(|place| place.store);
+        let (verdict, store) = match &self.reach {
+            Reach::Here(shard) => (shard.consult(ask).await?, shard.store()),
+            Reach::Far(remote) => {
+                let Said { verdict, store } = remote.consult(ask).await?;
+                (verdict, store)
+            }
+        };
+        // What was drained from it is a witness too, of before this process began.
+        if let Some(drained_from) = drained_from.filter(|_| self.heard().is_none()) {
+            self.seen.hear(&self.name, drained_from);
+        }
+        self.seen.hear(&self.name, store);
+        Some(verdict)
+    }
+
+    fn heard(&self) -> Option<StoreId> {
+        *self.seen.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// See [`Shard::bury`].
+    pub async fn bury(&self, unreadable: Unreadable) -> bool {
         match &self.reach {
-            Reach::Here(shard) => shard.consult(ask).await,
-            Reach::Far(remote) => remote.consult(ask).await,
+            Reach::Here(shard) => shard.bury(unreadable).await,
+            Reach::Far(remote) => remote.bury(unreadable).await,
+        }
+    }
+
+    /// How many bytes of each of these tenants it holds, in their order; none when it does not answer. What a shard in
+    /// this process holds is known without asking, so it says nothing of it.
+    async fn depths(&self, tenants: &[TenantName]) -> Option<Vec<u64>> {
+        match &self.reach {
+            Reach::Here(_) => Some(vec![0; tenants.len()]),
+            Reach::Far(remote) => remote.depths(tenants).await,
         }
     }
 
@@ -93,6 +156,33 @@ impl Shards {
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&NamedShard> {
         self.0.iter().find(|shard| &*shard.name == name)
+    }
+
+    /// Every shard.
+    fn all(&self) -> &[NamedShard] {
+        &self.0
+    }
+
+    /// How often one of them was found to have another store than before: emptied, or another's volume. Then "owes
+    /// nothing" proves nothing.
+    #[must_use]
+    pub fn replaced(&self) -> u64 {
+        self.0.iter().map(|shard| shard.seen.replaced.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Takes a new certificate up for asking shards of other processes; for ever.
+    pub async fn keep_certificate(self, mut watched: Watched, counters: Arc<Counters>) {
+        loop {
+            tokio::time::sleep(tls::LOOK_EVERY).await;
+            watched.look(&counters, |identity| self.renew(identity));
+        }
+    }
+
+    fn renew(&self, identity: &Identity) -> Result<(), RemoteError> {
+        self.0.iter().try_for_each(|shard| match &shard.reach {
+            Reach::Here(_) => Ok(()),
+            Reach::Far(remote) => remote.renew(identity),
+        })
     }
 
     /// Every shard, the one that a partition prefers first: rendezvous hashing, so that one more or one less

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use policy::names::TenantName;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -12,8 +13,9 @@ use wire::spool::spool_client::SpoolClient;
 use wire::spool::{Answer, Request};
 
 use super::keeper::{Keeper, Kept};
+use super::operate::{OperateError, Operated, Operation};
 use super::{Identity, IdentityError};
-use crate::event::spool::{Ask, Numbered, Record, Verdict};
+use crate::event::spool::{Ask, Numbered, Record, StoreId, Unreadable, Verdict};
 use crate::event::{AcceptError, Accepted, Entry};
 
 /// The largest message either way: a POST of the largest provider, several times over.
@@ -55,9 +57,17 @@ impl From<Refused> for AcceptError {
     }
 }
 
+/// What a shard says of an event, and which store it says that from.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Said {
+    pub(super) verdict: Verdict,
+    pub(super) store: StoreId,
+}
+
 /// A shard in another process.
 #[derive(Clone, Debug)]
 pub struct Remote {
+    address: Arc<str>,
     calls: Calls,
     keeper: Keeper,
 }
@@ -68,7 +78,8 @@ pub(super) struct Calls {
     name: Arc<str>,
     /// When it last failed to answer; 0: never.
     failed_ms: Arc<AtomicU64>,
-    client: SpoolClient<Channel>,
+    // Another one with another certificate; who asks meanwhile keeps the one that it has.
+    client: Arc<ArcSwap<SpoolClient<Channel>>>,
 }
 
 /// Why a shard cannot be addressed.
@@ -101,27 +112,19 @@ impl Remote {
         if !address.starts_with("https://") {
             return Err(RemoteError::Clear(name));
         }
-        let wrong = |cause| RemoteError::Address { name: name.clone(), cause };
-        let endpoint = Endpoint::from_shared(address.to_owned()).map_err(wrong)?;
-        let endpoint = endpoint.tls_config(identity.client()?).map_err(wrong)?;
-        let channel = endpoint
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TIMEOUT)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE)
-            .keep_alive_while_idle(true)
-            .http2_adaptive_window(true)
-            .tcp_nodelay(true)
-            .connect_lazy();
-        let client = SpoolClient::new(channel)
-            .max_decoding_message_size(MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        let client = Arc::new(ArcSwap::from_pointee(client(&name, address, identity)?));
         let calls = Calls { name, failed_ms: Arc::default(), client };
-        Ok(Self { keeper: Keeper::start(calls.clone()), calls })
+        Ok(Self { address: address.into(), keeper: Keeper::start(calls.clone()), calls })
+    }
+
+    /// Asks with this certificate from now on; what is under way is finished with the one before.
+    pub(super) fn renew(&self, identity: &Identity) -> Result<(), RemoteError> {
+        self.calls.client.store(Arc::new(client(&self.calls.name, &self.address, identity)?));
+        Ok(())
     }
 
     pub(super) async fn append(&self, entries: Vec<Entry>) -> Result<Vec<Accepted>, AcceptError> {
-        let mut client = self.calls.client.clone();
+        let mut client = self.calls.client();
         let heard = self.calls.heard(client.append(asked(&entries))).await;
         heard.unwrap_or(Err(Refused::NotDurable)).map_err(AcceptError::from)
     }
@@ -130,21 +133,49 @@ impl Remote {
         self.keeper.keep(events).await
     }
 
-    pub(super) async fn consult(&self, ask: Ask) -> Option<Verdict> {
-        let mut client = self.calls.client.clone();
-        self.calls.heard::<Option<Verdict>>(client.consult(asked(&ask))).await.flatten()
+    pub(super) async fn consult(&self, ask: Ask) -> Option<Said> {
+        let mut client = self.calls.client();
+        self.calls.heard::<Option<Said>>(client.consult(asked(&ask))).await.flatten()
     }
 
     pub(super) async fn record(&self, record: Record) -> bool {
-        let mut client = self.calls.client.clone();
+        let mut client = self.calls.client();
         self.calls.heard(client.record(asked(&record))).await.unwrap_or(false)
+    }
+
+    pub(super) async fn bury(&self, unreadable: Unreadable) -> bool {
+        let mut client = self.calls.client();
+        self.calls.heard(client.bury(asked(&unreadable))).await.unwrap_or(false)
+    }
+
+    pub(super) async fn depths(&self, tenants: &[TenantName]) -> Option<Vec<u64>> {
+        let mut client = self.calls.client();
+        self.calls.heard(client.depths(asked(&tenants))).await
+    }
+
+    /// Asks what an operator asks.
+    ///
+    /// # Errors
+    /// [`OperateError`]
+    pub async fn operate(&self, operation: Operation) -> Result<Operated, OperateError> {
+        let name = || self.calls.name.to_string();
+        let mut client = self.calls.client();
+        match self.calls.heard(client.operate(asked(&operation))).await {
+            Some(Operated::Failed(why)) => Err(OperateError::Failed(name(), why)),
+            Some(operated) => Ok(operated),
+            None => Err(OperateError::Away(name())),
+        }
     }
 }
 
 impl Calls {
+    fn client(&self) -> SpoolClient<Channel> {
+        SpoolClient::clone(&self.client.load())
+    }
+
     /// Keeps the events of several POSTs; an answer for each.
     pub(super) async fn keep(&self, posts: &[Vec<Numbered>]) -> Option<Vec<Kept>> {
-        let mut client = self.client.clone();
+        let mut client = self.client();
         let heard: Vec<Result<Vec<Accepted>, Refused>> = self.heard(client.keep(asked(&posts))).await?;
         Some(heard.into_iter().map(|kept| kept.map_err(AcceptError::from)).collect())
     }
@@ -182,6 +213,24 @@ impl Calls {
             })
             .ok()
     }
+}
+
+fn client(name: &Arc<str>, address: &str, identity: &Identity) -> Result<SpoolClient<Channel>, RemoteError> {
+    let wrong = |cause| RemoteError::Address { name: name.clone(), cause };
+    let endpoint = Endpoint::from_shared(address.to_owned()).map_err(wrong)?;
+    let endpoint = endpoint.tls_config(identity.client()?).map_err(wrong)?;
+    let channel = endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(TIMEOUT)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_while_idle(true)
+        .http2_adaptive_window(true)
+        .tcp_nodelay(true)
+        .connect_lazy();
+    Ok(SpoolClient::new(channel)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES))
 }
 
 fn since_origin_ms() -> u64 {

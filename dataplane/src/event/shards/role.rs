@@ -11,10 +11,12 @@ pub enum Role {
     Spool,
     /// All three in one process.
     All,
+    /// Somebody who looks after events: no process.
+    Operate,
 }
 
 impl Role {
-    /// All of them.
+    /// All that a process may have.
     pub const EVERY: [Self; 4] = [Self::Gateway, Self::Deliver, Self::Spool, Self::All];
 
     /// Its word.
@@ -25,6 +27,7 @@ impl Role {
             Self::Deliver => "deliver",
             Self::Spool => "spool",
             Self::All => "all",
+            Self::Operate => "operate",
         }
     }
 

@@ -1,21 +1,26 @@
 //! A shard for other processes: who they are is in their certificates, and what they may ask follows from it.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use policy::names::TenantName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tonic::transport::CertificateDer;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Response, Status};
 use wire::spool::spool_server::{Spool, SpoolServer};
 use wire::spool::{Answer, Request};
 
-use super::remote::{MAX_MESSAGE_BYTES, Refused};
+use super::operate::operated;
+use super::remote::{MAX_MESSAGE_BYTES, Refused, Said};
+use super::tls::{LOOK_EVERY, Watched};
 use super::{Identity, IdentityError, Role};
 use crate::event::spool::{Numbered, Shard};
 use crate::health::Health;
@@ -66,33 +71,19 @@ impl Server {
         health: Arc<Health>,
     ) -> Result<Self, ServeError> {
         let listen = |cause| ServeError::Listen { address, cause };
-        let tls = identity.server()?;
+        let socket = TcpListener::bind(address).and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
+        let socket = socket.map_err(listen)?;
+        let address = socket.local_addr().map_err(listen)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(listen)?;
-        let incoming = {
+        let port = Port { address, socket, shard };
+        let watched = Watched::new(identity);
+        let first = {
             let _inside = runtime.enter();
-            TcpIncoming::bind(address).map_err(listen)?.with_nodelay(Some(true))
+            port.open(identity)?
         };
-        let address = incoming.local_addr().map_err(listen)?;
-        let service = SpoolServer::new(Served(shard))
-            .max_decoding_message_size(MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        let router = tonic::transport::Server::builder()
-            .tls_config(tls)?
-            .concurrency_limit_per_connection(MAX_CONCURRENT)
-            .http2_adaptive_window(Some(true))
-            .add_service(service);
         let (stop, stopped) = watch::channel(false);
-        let over = |mut stopped: watch::Receiver<bool>| async move { drop(stopped.wait_for(|stop| *stop).await) };
         let run = move || {
-            let (told, late) = (over(stopped.clone()), over(stopped));
-            let served = runtime.block_on(async {
-                tokio::select! {
-                    served = router.serve_with_incoming_shutdown(incoming, told) => served,
-                    // Who does not let go of its connection is cut.
-                    () = async { late.await; tokio::time::sleep(PATIENCE).await } => Ok(()),
-                }
-            });
-            if let Err(error) = served {
+            if let Err(error) = runtime.block_on(port.serve(watched, first, stopped)) {
                 tracing::error!(error = &error as &dyn std::error::Error, "the shard is served no more");
                 health.ended("spool server");
             }
@@ -105,6 +96,73 @@ impl Server {
     pub fn stop(self) {
         let _ = self.stop.send(true);
         let _ = self.thread.join();
+    }
+}
+
+/// Where the shard answers, whatever certificate it shows.
+struct Port {
+    address: SocketAddr,
+    socket: TcpListener,
+    shard: Arc<Shard>,
+}
+
+/// Connections that begin under one certificate.
+struct Opened {
+    served: Pin<Box<dyn Future<Output = Result<(), tonic::transport::Error>> + Send>>,
+    over: watch::Sender<bool>,
+}
+
+impl Port {
+    /// Takes connections with this certificate.
+    fn open(&self, identity: &Identity) -> Result<Opened, ServeError> {
+        let listen = |cause| ServeError::Listen { address: self.address, cause };
+        let socket = tokio::net::TcpListener::from_std(self.socket.try_clone().map_err(listen)?).map_err(listen)?;
+        let service = SpoolServer::new(Served(self.shard.clone()))
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        let router = tonic::transport::Server::builder()
+            .tls_config(identity.server()?)?
+            .concurrency_limit_per_connection(MAX_CONCURRENT)
+            .http2_adaptive_window(Some(true))
+            .add_service(service);
+        let (over, mut told) = watch::channel(false);
+        let told = async move { drop(told.wait_for(|over| *over).await) };
+        let incoming = TcpIncoming::from(socket).with_nodelay(Some(true));
+        Ok(Opened { served: Box::pin(router.serve_with_incoming_shutdown(incoming, told)), over })
+    }
+
+    /// Serves until it is told to stop. With another certificate it begins anew on the same socket, and connections
+    /// that began under the one before are asked to go when they have their answers.
+    async fn serve(
+        self,
+        mut watched: Watched,
+        first: Opened,
+        mut stopped: watch::Receiver<bool>,
+    ) -> Result<(), tonic::transport::Error> {
+        let mut serving = JoinSet::new();
+        let mut over = first.over;
+        serving.spawn(first.served);
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        loop {
+            tokio::select! {
+                _ = looks.tick() => watched.look(self.shard.counters(), |identity| {
+                    let next = self.open(identity)?;
+                    serving.spawn(next.served);
+                    // Its sender is dropped, and whoever waits for it is told.
+                    over = next.over;
+                    Ok::<_, ServeError>(())
+                }),
+                Some(ended) = serving.join_next() => match ended {
+                    Ok(ended) => ended?,
+                    Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "a server ended"),
+                },
+                _ = stopped.wait_for(|stop| *stop) => break,
+            }
+        }
+        drop(over);
+        // Who does not let go of its connection is cut.
+        let _ = tokio::time::timeout(PATIENCE, async { while serving.join_next().await.is_some() {} }).await;
+        Ok(())
     }
 }
 
@@ -125,7 +183,23 @@ impl Spool for Served {
 
     async fn consult(&self, request: tonic::Request<Request>) -> Result<Response<Answer>, Status> {
         let ask = asked(request, &[Role::Deliver, Role::Spool, Role::All])?;
-        said(&self.0.consult(ask).await)
+        let store = self.0.store();
+        said(&self.0.consult(ask).await.map(|verdict| Said { verdict, store }))
+    }
+
+    async fn bury(&self, request: tonic::Request<Request>) -> Result<Response<Answer>, Status> {
+        let unreadable = asked(request, &[Role::Deliver, Role::All])?;
+        said(&self.0.bury(unreadable).await)
+    }
+
+    async fn operate(&self, request: tonic::Request<Request>) -> Result<Response<Answer>, Status> {
+        let operation = asked(request, &[Role::Operate])?;
+        said(&operated(&self.0, operation).await)
+    }
+
+    async fn depths(&self, request: tonic::Request<Request>) -> Result<Response<Answer>, Status> {
+        let tenants: Vec<TenantName> = asked(request, &[Role::Gateway, Role::All])?;
+        said(&self.0.depths(&tenants))
     }
 
     async fn record(&self, request: tonic::Request<Request>) -> Result<Response<Answer>, Status> {

@@ -2,14 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
 
-use policy::names::{Kind, ObjectRef, TenantName};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 use super::*;
-use crate::event::spool::Settings;
-use crate::event::{Envelope, Event, NewEvent};
+use crate::event::NewEvent;
+use crate::event::sample::{envelope, numbered};
+use crate::event::spool::operate::{Change, Counted, Filter};
+use crate::event::spool::{Place, Settings};
 use crate::health::Health;
 
 /// An authority, and certificates of it in a folder.
@@ -40,29 +40,6 @@ impl Authority {
             key_file: file("key", key.serialize_pem()),
         }
     }
-}
-
-fn envelope(sequence: i64) -> Envelope {
-    let event = Event {
-        tenant: TenantName::parse("acme").unwrap(),
-        source: ObjectRef::new(Kind::WebhookSource, "acme", "whatsapp"),
-        id: sequence.to_string().into(),
-        kind: "whatsapp.message.text".into(),
-        conversation: "a".into(),
-        time: "2026-01-01T00:00:00Z".parse().unwrap(),
-        data: "{}".into(),
-        dataraw: None,
-        traceparent: None,
-        unknown: false,
-        sanitised: None,
-    };
-    Envelope { event, sequence, previous: None, redelivered: false, gap: false, late: false, degraded: false }
-}
-
-fn numbered(sequence: i64) -> Numbered {
-    let Envelope { event, sequence, previous, degraded, .. } = envelope(sequence);
-    let new = NewEvent { event, dedupe_window: Duration::from_secs(60), pending_bytes: 1 << 20 };
-    Numbered { new, sequence, previous, degraded }
 }
 
 fn ask(sequence: i64) -> Ask {
@@ -116,6 +93,131 @@ fn a_shard_far_away_says_what_one_beside_says_and_comes_back_by_itself() {
         server.stop();
         close(shard).await;
     });
+}
+
+#[test]
+fn a_rotated_certificate_is_taken_up_and_a_broken_one_is_not() {
+    use std::sync::atomic::Ordering::Relaxed;
+    let (old, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let (own, asking) = (old.identity(Role::Spool), old.identity(Role::Gateway));
+    let (server, shard) = serve(ANY, folder.path(), &own);
+    runtime().block_on(async {
+        let gateway = far(server.address, &asking);
+        gateway.keep(vec![numbered(10)]).await.unwrap();
+        let (shards, counters) = (Shards::new(vec![gateway]), Arc::new(Counters::default()));
+        let watching = tokio::spawn(shards.clone().keep_certificate(Watched::new(&asking), counters.clone()));
+        let refused = |counters: &Counters| counters.certificates_refused.load(Relaxed);
+        // A key that is not the certificate's: what was in force stays, on both sides.
+        for identity in [&own, &asking] {
+            std::fs::write(&identity.key_file, KeyPair::generate().unwrap().serialize_pem()).unwrap();
+        }
+        while refused(&counters) == 0 || refused(shard.counters()) == 0 {
+            tokio::task::yield_now().await;
+        }
+        shards.all()[0].keep(vec![numbered(11)]).await.unwrap();
+        // Another authority: who has only the old one is out, who has the new one is in.
+        let new = Authority::new();
+        for (to, role) in [(&own, Role::Spool), (&asking, Role::Gateway)] {
+            let from = new.identity(role);
+            let Identity { ca_file, certificate_file, key_file } = &to;
+            for (from, to) in
+                [(from.ca_file, ca_file), (from.certificate_file, certificate_file), (from.key_file, key_file)]
+            {
+                std::fs::rename(from, to).unwrap();
+            }
+        }
+        while shards.all()[0].keep(vec![numbered(12)]).await.is_err()
+            || shard.counters().certificates_loaded.load(Relaxed) == 0
+        {}
+        let late = far(server.address, &old.identity(Role::Deliver));
+        assert_eq!(late.consult(ask(13)).await, None, "the old authority vouches for nobody any more");
+        let next = far(server.address, &new.identity(Role::Deliver));
+        assert_eq!(next.consult(ask(13)).await, Some(Verdict::Owed));
+        watching.abort();
+    });
+    server.stop();
+    runtime().block_on(close(shard));
+}
+
+#[test]
+fn a_shard_that_comes_back_with_another_store_is_noticed() {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let spool = authority.identity(Role::Spool);
+    let (server, shard) = serve(ANY, &folder.path().join("one"), &spool);
+    let (address, before) = (server.address, shard.store());
+    runtime().block_on(async {
+        let deliver = far(address, &authority.identity(Role::Deliver));
+        let shards = Shards::new(vec![deliver.clone()]);
+        assert!(deliver.consult(ask(1)).await.is_some());
+        server.stop();
+        close(shard).await;
+        let (server, shard) = serve(address, &folder.path().join("two"), &spool);
+        while deliver.consult(ask(1)).await.is_none() {}
+        assert_eq!(shards.replaced(), 1);
+        assert!(deliver.consult(ask(1)).await.is_some());
+        assert_eq!(shards.replaced(), 1, "it is told once");
+        // Who did not know the store before learns of it from what was drained from it.
+        let late = far(address, &authority.identity(Role::Deliver));
+        let place = Place { store: Some(before), row: 1 };
+        assert!(late.consult(Ask { row: Some(place), ..ask(1) }).await.is_some());
+        assert_eq!(Shards::new(vec![late]).replaced(), 1);
+        server.stop();
+        close(shard).await;
+    });
+}
+
+#[test]
+fn an_operator_asks_a_shard_what_it_asks_a_folder_and_nobody_else_may() {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let (server, shard) = serve(ANY, folder.path(), &authority.identity(Role::Spool));
+    runtime().block_on(async {
+        shard.keep(vec![numbered(10)]).await.unwrap();
+        let remote = |role| {
+            let address = format!("https://{}", server.address);
+            Remote::new("spool-0".into(), &address, &authority.identity(role)).unwrap()
+        };
+        let operator = remote(Role::Operate);
+        let list = || Operation::List { filter: Filter::default(), after: 0 };
+        let Ok(Operated::Listed(found)) = operator.operate(list()).await else { panic!("no list") };
+        let Ok(Operated::Shown(Some(shown))) = operator.operate(Operation::Show { row: found[0].row }).await else {
+            panic!("not shown")
+        };
+        assert_eq!((found.len(), &*shown.listed.id), (1, "10"));
+        let drop = Change::Drop(Filter { id: Some("10".into()), ..Filter::default() });
+        let counted = operator.operate(Operation::Count(drop.clone())).await;
+        assert!(matches!(counted, Ok(Operated::Counted(Counted { events: 1, .. }))), "{counted:?}");
+        for role in [Role::Gateway, Role::Deliver, Role::Spool, Role::All] {
+            assert!(matches!(remote(role).operate(list()).await, Err(OperateError::Away(_))), "{role:?}");
+        }
+        let changed = operator.operate(Operation::Change(drop)).await;
+        assert!(matches!(changed, Ok(Operated::Changed(1))), "{changed:?}");
+    });
+    server.stop();
+    runtime().block_on(close(shard));
+}
+
+#[test]
+fn a_gateway_hears_what_a_tenant_that_sends_has_elsewhere() {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let (server, shard) = serve(ANY, folder.path(), &authority.identity(Role::Spool));
+    runtime().block_on(async {
+        let gateway = far(server.address, &authority.identity(Role::Gateway));
+        gateway.keep(vec![numbered(10)]).await.unwrap();
+        let (shards, depths) = (Shards::new(vec![gateway]), Depths::default());
+        let (acme, globex) = (TenantName::parse("acme").unwrap(), TenantName::parse("globex").unwrap());
+        assert_eq!(depths.of(&acme), 0, "nothing is known at first");
+        depths.ask(&shards).await;
+        assert_eq!((depths.of(&acme), depths.of(&globex)), (shard.depths(std::slice::from_ref(&acme))[0], 0));
+        assert!(depths.of(&acme) > 0);
+        server.stop();
+        depths.ask(&shards).await;
+        assert!(depths.of(&acme) > 0, "a shard that is away has what it had");
+        // Twice without a word of it: it is forgotten.
+        depths.ask(&shards).await;
+        depths.ask(&shards).await;
+        assert_eq!(depths.of(&acme), 0);
+    });
+    runtime().block_on(close(shard));
 }
 
 #[test]

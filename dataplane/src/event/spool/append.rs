@@ -9,11 +9,20 @@ use super::dedupe;
 use super::row::{self, DEAD, Flags, NewRow, Start, weight};
 use super::writer::{Begun, Effects, Writer};
 use crate::event::claim::{Key, conversation_key, event_key, next_number};
-use crate::event::counters::add;
 use crate::event::{AcceptError, Accepted, Entry, NewEvent};
 
 pub(super) fn add_ms(now_ms: i64, more: std::time::Duration) -> i64 {
     now_ms.saturating_add(i64::try_from(more.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn no_room(full: Option<TenantName>, effects: &mut Effects) -> AcceptError {
+    match full {
+        Some(tenant) => {
+            effects.counts.push((|counters| &counters.pending_full, 1));
+            AcceptError::PendingFull { tenant }
+        }
+        None => AcceptError::Reserve,
+    }
 }
 
 impl Writer {
@@ -33,7 +42,7 @@ impl Writer {
                 let key = event_key(&new.event, refused.is_some());
                 match dedupe::recall(&self.spool.conn, new.event.tenant.as_str(), &key, hour)? {
                     Some(sequence) => known.push(Accepted { sequence, duplicate: true }),
-                    None => return Ok(Err(self.no_room(full))),
+                    None => return Ok(Err(no_room(full, effects))),
                 }
             }
             return Ok(Ok(known));
@@ -110,16 +119,6 @@ impl Writer {
         Ok(Accepted { sequence, duplicate: false })
     }
 
-    fn no_room(&self, full: Option<TenantName>) -> AcceptError {
-        match full {
-            Some(tenant) => {
-                add(&self.counters.pending_full, 1);
-                AcceptError::PendingFull { tenant }
-            }
-            None => AcceptError::Reserve,
-        }
-    }
-
     /// Keeps events that the broker did not take, under the numbers that they have; a repeat of one that is
     /// owed adds nothing.
     pub(super) fn keep(
@@ -131,7 +130,7 @@ impl Writer {
         let conn = &self.spool.conn;
         let full = self.full_tenant(events.iter().map(|numbered| &numbered.new), effects);
         if full.is_some() || !room {
-            return Ok(Err(self.no_room(full)));
+            return Ok(Err(no_room(full, effects)));
         }
         let accepted_ms = now.as_millisecond();
         let mut accepted = Vec::with_capacity(events.len());

@@ -1,50 +1,20 @@
 //! A shard beside a broker: what it keeps, what it says, and that both are one.
 
-use policy::names::{Kind, ObjectRef};
-
-use super::super::{Ask, Death, LastAttempt, Numbered, Record, Settlement, Verdict};
+use super::super::{Ask, Death, LastAttempt, Place, Record, Settlement, Verdict};
 use super::*;
+use crate::event::Envelope;
 use crate::event::claim::conversation_key;
-use crate::event::spool::operate::{Filter, State, list};
-use crate::event::{Envelope, Event, NewEvent};
-
-fn event(id: &str) -> Event {
-    Event {
-        tenant: TenantName::parse("acme").unwrap(),
-        source: ObjectRef::new(Kind::WebhookSource, "acme", "whatsapp"),
-        id: id.into(),
-        kind: "whatsapp.message.text".into(),
-        conversation: "a".into(),
-        time: "2026-01-01T00:00:00Z".parse().unwrap(),
-        data: "{}".into(),
-        dataraw: None,
-        traceparent: None,
-        unknown: false,
-        sanitised: None,
-    }
-}
+use crate::event::sample::{envelope, numbered};
+use crate::event::spool::operate::{Change, Filter, State, list};
 
 fn key() -> Key {
-    let event = event("any");
+    let event = envelope(1).event;
     conversation_key(&event.tenant, &event.source, &event.conversation)
 }
 
-fn envelope(sequence: i64) -> Envelope {
-    Envelope {
-        event: event(&sequence.to_string()),
-        sequence,
-        previous: Some(sequence - 1),
-        redelivered: false,
-        gap: false,
-        late: false,
-        degraded: false,
-    }
-}
-
-fn numbered(sequence: i64) -> Numbered {
-    let Envelope { event, sequence, previous, degraded, .. } = envelope(sequence);
-    let new = NewEvent { event, dedupe_window: Duration::from_secs(60), pending_bytes: 1 << 20 };
-    Numbered { new, sequence, previous, degraded }
+/// A row as a copy of an older version names it.
+fn here(row: i64) -> Place {
+    Place { store: None, row }
 }
 
 fn open(directory: &Path) -> Shard {
@@ -56,11 +26,11 @@ fn run<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn consult(shard: &Shard, sequence: i64, row: Option<i64>) -> Verdict {
-    run(shard.consult(Ask { envelope: envelope(sequence), row })).unwrap()
+    run(shard.consult(Ask { envelope: envelope(sequence), row: row.map(here) })).unwrap()
 }
 
 fn park(shard: &Shard, sequence: i64, row: Option<i64>) {
-    let parked = Record { envelope: envelope(sequence), row, settlement: parked(0), unsure: false };
+    let parked = Record { envelope: envelope(sequence), row: row.map(here), settlement: parked(0), unsure: false };
     assert!(run(shard.record(parked)));
 }
 
@@ -98,7 +68,7 @@ fn what_the_broker_did_not_take_is_drained_before_it_is_attempted() {
     assert!(queue.next_spooled(0, 10).unwrap().is_empty());
     assert_eq!(consult(&shard, 10, Some(rows[0])), Verdict::Clear { done: None, idle: false });
     let settled =
-        Record { envelope: envelope(10), row: Some(rows[0]), settlement: Settlement::Delivered, unsure: false };
+        Record { envelope: envelope(10), row: Some(here(rows[0])), settlement: Settlement::Delivered, unsure: false };
     assert!(run(shard.record(settled)));
     assert_eq!(consult(&shard, 10, Some(rows[0])), Verdict::Gone, "a second copy is of no use");
     assert_eq!(consult(&shard, 11, Some(rows[1])), Verdict::Clear { done: Some(10), idle: false });
@@ -118,7 +88,7 @@ fn an_event_is_kept_behind_what_is_owed_and_its_turn_comes_from_here() {
     assert_eq!(states(dir.path()), [("10".into(), State::Spooled), ("12".into(), State::Parked)]);
     // The drained copy of the older one fails: the shard attempts both from now on, in order.
     let first = row_of(dir.path(), "10");
-    let failed = Record { envelope: envelope(10), row: Some(first), settlement: parked(0), unsure: false };
+    let failed = Record { envelope: envelope(10), row: Some(here(first)), settlement: parked(0), unsure: false };
     assert!(run(shard.record(failed)));
     let Some(Read::Whole(head)) = queue.next(&key()).unwrap() else { panic!("nothing is owed") };
     assert_eq!((head.envelope.sequence, head.in_broker, head.attempts), (10, false, 1));
@@ -205,5 +175,73 @@ fn an_earlier_layout_is_brought_up_to_date() {
     let shard = open(dir.path());
     assert_eq!(states(dir.path()), [("10".into(), State::Dead)]);
     assert_eq!(consult(&shard, 11, None), Verdict::Clear { done: None, idle: true });
+    shard.shutdown();
+}
+
+#[test]
+fn a_store_says_nothing_of_the_rows_of_the_one_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let shard = open(dir.path());
+    run(shard.keep(vec![numbered(10)])).unwrap();
+    let drained = Place { store: Some(shard.store()), row: row_of(dir.path(), "10") };
+    shard.shutdown();
+    let shard = open(dir.path());
+    assert_eq!(shard.store(), drained.store.unwrap(), "a restart changes nothing");
+    shard.shutdown();
+    std::fs::remove_file(dir.path().join("events.sqlite")).unwrap();
+    let shard = open(dir.path());
+    let ask = Ask { envelope: envelope(10), row: Some(drained) };
+    assert_eq!(run(shard.consult(ask)), Some(Verdict::Clear { done: None, idle: true }), "the copy is all there is");
+    let failed = Record { envelope: envelope(10), row: Some(drained), settlement: parked(0), unsure: false };
+    assert!(run(shard.record(failed)));
+    assert_eq!(states(dir.path()), [("10".into(), State::Parked)]);
+    shard.shutdown();
+}
+
+#[test]
+fn a_shard_refuses_the_volume_of_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let named = |name: &str| Settings { name: Some(name.into()), ..Settings::new(dir.path()) };
+    Shard::open(named("spool-0")).unwrap().shutdown();
+    Shard::open(named("spool-0")).unwrap().shutdown();
+    let refused = Shard::open(named("spool-1")).err().map(|error| error.to_string());
+    assert!(refused.is_some_and(|said| said.contains("another shard than spool-1")));
+}
+
+fn skip(shard: &Shard) -> u64 {
+    let filter = Filter { conversation: Some("a".into()), ..Filter::default() };
+    run(shard.change(Change::Skip(filter))).unwrap()
+}
+
+#[test]
+fn a_conversation_is_let_go_past_a_shard_that_does_not_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let shard = open(dir.path());
+    let queue = shard.queue().unwrap();
+    let unsure = Record { envelope: envelope(10), row: None, settlement: parked(i64::MAX), unsure: true };
+    assert!(run(shard.record(unsure)));
+    assert_eq!(skip(&shard), 1);
+    let Some(Read::Whole(head)) = queue.next(&key()).unwrap() else { panic!("nothing is owed") };
+    assert_eq!((head.envelope.sequence, head.unsure, head.envelope.gap, head.due_ms), (10, false, true, 0));
+    drop(queue);
+    shard.shutdown();
+}
+
+#[test]
+fn a_conversation_is_let_go_past_the_event_that_it_waits_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let shard = open(dir.path());
+    let queue = shard.queue().unwrap();
+    park(&shard, 10, None);
+    park(&shard, 11, None);
+    assert_eq!(skip(&shard), 1);
+    let Some(Read::Whole(head)) = queue.next(&key()).unwrap() else { panic!("nothing is owed") };
+    assert_eq!((head.envelope.sequence, head.envelope.gap), (11, true));
+    let dead = list(dir.path(), &Filter { state: Some(State::Dead), ..Filter::default() }, 0, 10).unwrap();
+    assert_eq!((dead[0].id.as_str(), dead[0].reason.as_deref()), ("10", Some("skipped")));
+    // What only the broker can give is not passed over here.
+    run(shard.keep(vec![numbered(9)])).unwrap();
+    assert_eq!(skip(&shard), 0);
+    drop(queue);
     shard.shutdown();
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -19,6 +20,10 @@ pub enum Death {
     Gone,
     /// It cannot be written as a CloudEvent.
     Malformed,
+    /// The broker delivered it too often, to whom it was never done with.
+    DeliveryLimit,
+    /// The broker gave it up for another reason.
+    GivenUp,
 }
 
 impl Death {
@@ -29,6 +34,8 @@ impl Death {
             Self::OutOfAttempts => "out_of_attempts",
             Self::Gone => "gone",
             Self::Malformed => "malformed",
+            Self::DeliveryLimit => "delivery_limit",
+            Self::GivenUp => "given_up",
         }
     }
 
@@ -37,6 +44,8 @@ impl Death {
             Self::OutOfAttempts => |counters| &counters.dead_attempts,
             Self::Gone => |counters| &counters.dead_gone,
             Self::Malformed => |counters| &counters.dead_malformed,
+            Self::DeliveryLimit => |counters| &counters.dead_delivery_limit,
+            Self::GivenUp => |counters| &counters.dead_given_up,
         }
     }
 }
@@ -95,13 +104,41 @@ pub struct Numbered {
     pub degraded: bool,
 }
 
+/// Which store this is: drawn when its file is made, and the same for as long as that exists. A shard's name outlives
+/// its volume; this does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreId(pub(crate) i64);
+
+impl std::fmt::Display for StoreId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl StoreId {
+    /// What [`Self::to_string`] wrote.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        i64::from_str_radix(text, 16).ok().map(Self)
+    }
+}
+
+/// A row of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Of which store; a copy of an older version does not say.
+    pub store: Option<StoreId>,
+    /// The row there.
+    pub row: i64,
+}
+
 /// Where a drained copy came from: it is settled there before the broker forgets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
     /// The shard's name.
     pub shard: Arc<str>,
     /// Its row there.
-    pub row: i64,
+    pub place: Place,
 }
 
 /// What a deliver asks of a shard about an event that it holds.
@@ -110,7 +147,7 @@ pub struct Ask {
     /// The event.
     pub envelope: Envelope,
     /// Its row here, when it is a drained copy of this shard.
-    pub row: Option<i64>,
+    pub row: Option<Place>,
 }
 
 /// What a shard says of it.
@@ -140,11 +177,20 @@ pub struct Record {
     /// The event.
     pub envelope: Envelope,
     /// Its row here, when it is a drained copy of this shard.
-    pub row: Option<i64>,
+    pub row: Option<Place>,
     /// What became of it; of an event that has no row here, only parked and dead say anything.
     pub settlement: Settlement,
     /// Another shard did not answer: it has to before this event is attempted.
     pub unsure: bool,
+}
+
+/// A message of the broker's that nobody can make an event of.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Unreadable {
+    /// The message.
+    pub body: Bytes,
+    /// What is wrong with it.
+    pub problem: String,
 }
 
 pub(crate) enum Command {
@@ -162,6 +208,11 @@ pub(crate) enum Command {
     },
     Record {
         record: Box<Record>,
+        reply: oneshot::Sender<bool>,
+    },
+    /// A message of the broker's that is no event.
+    Bury {
+        unreadable: Unreadable,
         reply: oneshot::Sender<bool>,
     },
     /// These rows are in the broker now.

@@ -5,7 +5,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::command::{Ask, Verdict};
+use super::command::{Ask, Place, Verdict};
 use super::row::{DEAD, DRAINED, SPOOLED};
 use super::writer::Writer;
 use crate::event::Envelope;
@@ -16,8 +16,8 @@ impl Writer {
         let Ask { envelope, row } = ask;
         let event = &envelope.event;
         let conversation = conversation_key(&event.tenant, &event.source, &event.conversation);
-        match row {
-            Some(row) => match self.state_of(*row, envelope.sequence, &conversation)? {
+        match self.own(*row) {
+            Some(row) => match self.state_of(row, envelope.sequence, &conversation)? {
                 Some(SPOOLED | DRAINED) => {}
                 // Its turn comes from here now.
                 Some(state) if state < DEAD => return self.kept(&conversation, envelope),
@@ -34,6 +34,11 @@ impl Writer {
         }
         let (done, idle) = (self.done_up_to(&conversation)?, !self.owes_anything(&conversation)?);
         Ok(Verdict::Clear { done, idle })
+    }
+
+    /// The row, if it is of this store: of the store that was here before, nothing is known.
+    pub(super) fn own(&self, place: Option<Place>) -> Option<i64> {
+        place.filter(|place| place.store.is_none_or(|store| store == self.spool.id)).map(|place| place.row)
     }
 
     fn kept(&self, conversation: &Key, envelope: &Envelope) -> rusqlite::Result<Verdict> {

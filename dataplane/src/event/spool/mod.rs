@@ -4,6 +4,7 @@
 //! checksum a row. A lock file keeps a second process out; `sqlite3` opens the file for reading at any time.
 
 mod append;
+mod batch;
 mod checkpoint;
 mod command;
 mod consult;
@@ -14,16 +15,18 @@ mod row;
 mod schema;
 mod settle;
 mod shard;
+mod skip;
 mod writer;
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-pub use command::{Ask, Death, LastAttempt, Mark, Numbered, Record, Settlement, Verdict};
+pub use command::{Ask, Death, LastAttempt, Mark, Numbered, Place, Record, Settlement, StoreId, Unreadable, Verdict};
 pub use row::{Pending, Read};
 use schema::SCHEMA_VERSION;
 pub use shard::{Queue, Settings, Shard};
@@ -48,6 +51,16 @@ pub enum SpoolError {
         /// Where.
         path: PathBuf,
     },
+    /// It belongs to another shard.
+    #[error(
+        "the spool at {path} was made by another shard than {name}: give each shard the volume that it had, or this one a directory of its own"
+    )]
+    AnotherShard {
+        /// Where.
+        path: PathBuf,
+        /// Who opens it.
+        name: Arc<str>,
+    },
     /// A newer build wrote it.
     #[error("the spool has layout {found}, this build reads {SCHEMA_VERSION}: run the build that wrote it, or newer")]
     Newer {
@@ -69,6 +82,7 @@ pub enum SpoolError {
 pub(super) struct Spool {
     pub(super) conn: Connection,
     pub(super) lock: File,
+    pub(super) id: StoreId,
 }
 
 pub(super) fn database(directory: &Path) -> PathBuf {
@@ -108,7 +122,16 @@ impl Spool {
             // A new file is durable only when its directory entry is.
             File::open(directory).and_then(|dir| dir.sync_all()).map_err(file_error)?;
         }
-        Ok(Self { conn, lock })
+        let id = schema::identity(&conn)?;
+        Ok(Self { conn, lock, id })
+    }
+
+    /// Makes sure that this store is of the shard with this name; one without a name takes it.
+    pub(super) fn is_of(&self, directory: &Path, name: &Arc<str>) -> Result<(), SpoolError> {
+        if schema::is_of(&self.conn, name)? {
+            return Ok(());
+        }
+        Err(SpoolError::AnotherShard { path: directory.to_owned(), name: name.clone() })
     }
 }
 

@@ -3,19 +3,20 @@
 use std::path::Path;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::row::{COLUMNS, DAMAGED, DEAD, DRAINED, PARKED, ROUTE, Read, SPOOLED, WAITING, read};
-use super::{Spool, SpoolError, open_reader};
+use super::{Spool, SpoolError, open_reader, skip};
 use crate::event::claim::Key;
 
 /// Rows in one listing at most.
 pub const MAX_LISTED: u32 = 1000;
 
 /// Where an event is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// Not attempted yet.
@@ -62,7 +63,7 @@ impl State {
 }
 
 /// Which events; what is not named matches all.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Filter {
     /// Of this tenant.
     pub tenant: Option<String>,
@@ -105,16 +106,18 @@ impl Filter {
 }
 
 /// A change that an operator asks for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Change {
     /// Dead letters that match are due at once, with all their attempts. Requests are left: see [`NOT_REPLAYED`].
     Replay(Filter),
     /// What matches is deleted.
     Drop(Filter),
+    /// The conversations of what matches go on past what they wait for: see [`super::skip`].
+    Skip(Filter),
 }
 
 /// One line of a listing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {
     /// Its row; names it for [`show`].
     pub row: i64,
@@ -145,12 +148,14 @@ pub struct Listed {
 }
 
 /// One event, whole.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Shown {
     /// As listed.
     pub listed: Listed,
     /// Its CloudEvents form; none when it is damaged.
     pub cloud_event: Option<Bytes>,
+    /// What is there of a damaged one.
+    pub remains: Option<String>,
 }
 
 const LISTED: &str = "row, tenant, source, subject, id, sequence, state, attempts, accepted_ms, due_ms, reason,
@@ -196,7 +201,7 @@ pub fn list(directory: &Path, filter: &Filter, after_row: i64, limit: u32) -> Re
 }
 
 /// What a change would do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counted {
     /// So many it would change.
     pub events: u64,
@@ -225,6 +230,7 @@ pub fn count(directory: &Path, change: &Change) -> Result<Counted, SpoolError> {
             requests: matching(filter, &format!("source LIKE '{ROUTE}%'"))?,
         },
         Change::Drop(filter) => Counted { events: matching(filter, "1")?, requests: 0 },
+        Change::Skip(filter) => Counted { events: skip::heads(&conn, filter)?.len() as u64, requests: 0 },
     })
 }
 
@@ -241,7 +247,14 @@ pub fn show(directory: &Path, row: i64) -> Result<Option<Shown>, SpoolError> {
         Some(Read::Whole(pending)) => pending.envelope.to_json().ok().map(Bytes::from),
         Some(Read::Damaged(_)) | None => None,
     };
-    Ok(Some(Shown { listed, cloud_event }))
+    let remains = match &cloud_event {
+        Some(_) => None,
+        None => {
+            conn.query_row("SELECT data FROM events WHERE row=?", [row], |row| row.get::<_, Vec<u8>>(0)).optional()?
+        }
+    };
+    let remains = remains.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    Ok(Some(Shown { listed, cloud_event, remains }))
 }
 
 /// Makes a change on a spool that no process holds.
@@ -249,9 +262,10 @@ pub fn show(directory: &Path, row: i64) -> Result<Option<Shown>, SpoolError> {
 /// # Errors
 /// [`SpoolError::InUse`] when one does; [`SpoolError::Store`]
 pub fn change_offline(directory: &Path, change: &Change) -> Result<u64, SpoolError> {
-    let Spool { mut conn, lock } = Spool::open(directory, u64::MAX)?;
+    let Spool { mut conn, lock, .. } = Spool::open(directory, u64::MAX)?;
     let transaction = conn.transaction()?;
     let count = match change {
+        Change::Skip(filter) => skip::skip(&transaction, filter, Timestamp::now().as_millisecond())?.len(),
         Change::Replay(filter) => replay(&transaction, filter)?.len(),
         Change::Drop(filter) => {
             let (condition, values) = filter.condition();

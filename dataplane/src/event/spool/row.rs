@@ -125,7 +125,11 @@ impl Flags {
         if wanted { Self(self.0 | other.0) } else { self }
     }
 
-    const fn has(self, other: Self) -> bool {
+    pub(super) const fn read(bits: i64) -> Self {
+        Self(bits)
+    }
+
+    pub(super) const fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
@@ -242,7 +246,7 @@ fn decode(row: &Row<'_>) -> Option<Pending> {
         unknown: head.unknown,
         sanitised: head.sanitised,
     };
-    let flags = Flags(row.get(10).ok()?);
+    let flags = Flags::read(row.get(10).ok()?);
     let state: i64 = row.get(11).ok()?;
     let envelope = Envelope {
         event,

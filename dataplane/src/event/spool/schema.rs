@@ -2,6 +2,9 @@
 
 use rusqlite::Connection;
 
+use super::command::StoreId;
+use crate::event::claim::digest;
+
 /// The layout that this build writes and reads.
 pub(super) const SCHEMA_VERSION: i64 = 2;
 
@@ -77,4 +80,24 @@ pub(super) fn migrate(conn: &mut Connection, found: i64) -> rusqlite::Result<()>
     }
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     transaction.commit()
+}
+
+/// The value of a fact, which is this one unless there was one before.
+fn fact(conn: &Connection, name: &str, value: i64) -> rusqlite::Result<i64> {
+    conn.execute("INSERT INTO facts VALUES(?, ?) ON CONFLICT DO NOTHING", (name, value))?;
+    conn.query_row("SELECT value FROM facts WHERE name=?", [name], |row| row.get(0))
+}
+
+/// Which store this is.
+pub(super) fn identity(conn: &Connection) -> rusqlite::Result<StoreId> {
+    // The random half of a version 7 id; never 0, and never negative.
+    let drawn = uuid::Uuid::now_v7().as_u64_pair().1 >> 1;
+    fact(conn, "store", i64::try_from(drawn).unwrap_or(i64::MAX)).map(StoreId)
+}
+
+/// Whether it belongs to the shard with this name; the first that asks has it.
+pub(super) fn is_of(conn: &Connection, name: &str) -> rusqlite::Result<bool> {
+    let digest = digest([b"shard", name.as_bytes()]);
+    let own = digest.iter().take(8).fold(0_i64, |sum, byte| sum << 8 | i64::from(*byte));
+    Ok(fact(conn, "shard", own)? == own)
 }

@@ -3,7 +3,7 @@
 use policy::names::TenantName;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::command::{Count, LastAttempt, Record, Settlement};
+use super::command::{Count, LastAttempt, Record, Settlement, Unreadable};
 use super::row::{self, DAMAGED, DEAD, DRAINED, Flags, NewRow, PARKED, SPOOLED, Start};
 use super::writer::{Begun, Effects, Writer};
 use crate::event::Envelope;
@@ -92,12 +92,12 @@ impl Writer {
         let Record { envelope, row, settlement, unsure } = record;
         let event = &envelope.event;
         let conversation = conversation_key(&event.tenant, &event.source, &event.conversation);
-        let owed = match row {
+        let owed = match self.own(*row) {
             // A row that is gone was settled: whatever this says of its event comes too late.
-            Some(row) if self.state_of(*row, envelope.sequence, &conversation)?.is_none_or(|state| state >= DEAD) => {
+            Some(row) if self.state_of(row, envelope.sequence, &conversation)?.is_none_or(|state| state >= DEAD) => {
                 return Ok(());
             }
-            Some(row) => Some(*row),
+            Some(row) => Some(row),
             None => self.owed_row(&conversation, envelope.sequence, &event.id)?,
         };
         if let Some(row) = owed {
@@ -119,6 +119,26 @@ impl Writer {
             Settlement::Delivered | Settlement::Damaged => return Ok(()),
         };
         self.add(envelope, conversation, (start, *unsure), begun, effects)
+    }
+
+    /// Sets a message aside that is no event. It has no tenant, and stays until somebody drops it.
+    pub(super) fn bury(&self, unreadable: &Unreadable, begun: Begun, effects: &mut Effects) -> rusqlite::Result<()> {
+        let Unreadable { body, problem } = unreadable;
+        self.spool
+            .conn
+            .prepare_cached(&format!(
+                "INSERT INTO events(conversation, sequence, tenant, source, subject, id, accepted_ms, bytes, head, data,
+                   checksum, state, reason, last_answer) VALUES(x'', 0, '', '', '', '', ?, ?, x'', ?, x'', {DAMAGED}, ?, ?)"
+            ))?
+            .execute(params![
+                begun.now.as_millisecond(),
+                i64::try_from(body.len()).unwrap_or(i64::MAX),
+                &**body,
+                "unreadable",
+                problem
+            ])?;
+        effects.counts.push((|counters| &counters.unreadable, 1));
+        Ok(())
     }
 
     /// A row for an event that the broker held.

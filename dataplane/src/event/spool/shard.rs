@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::checkpoint::Checkpointer;
-use super::command::{Ask, Command, Numbered, Record, Settlement, Verdict};
+use super::command::{Ask, Command, Numbered, Record, Settlement, StoreId, Unreadable, Verdict};
 use super::dedupe;
 use super::known::Known;
 use super::operate::Change;
@@ -35,6 +35,8 @@ pub struct Settings {
     pub queued_posts: usize,
     /// How long a POST waits to be made durable.
     pub patience: Duration,
+    /// The shard's name, when it has one: another shard's store is refused.
+    pub name: Option<Arc<str>>,
     /// A broker stands before this spool: what it did not take is drained to it, the rest is attempted from here.
     pub beside_broker: bool,
 }
@@ -48,6 +50,7 @@ impl Settings {
             max_ids_per_tenant: 2_000_000,
             queued_posts: 4096,
             patience: Duration::from_secs(8),
+            name: None,
             beside_broker: false,
         }
     }
@@ -61,6 +64,7 @@ pub struct Shard {
     counters: Arc<Counters>,
     wakes: Arc<Wakes>,
     known: Arc<Known>,
+    store: StoreId,
     settings: Settings,
 }
 
@@ -71,6 +75,10 @@ impl Shard {
     /// [`SpoolError`]
     pub fn open(settings: Settings) -> Result<Self, SpoolError> {
         let spool = Spool::open(&settings.directory, settings.max_bytes)?;
+        if let Some(name) = &settings.name {
+            spool.is_of(&settings.directory, name)?;
+        }
+        let store = spool.id;
         let counters = Arc::new(Counters::default());
         let (wakes, known) = (Arc::new(Wakes::default()), Arc::new(Known::default()));
         let bounds = (settings.max_bytes / 2, settings.max_ids_per_tenant);
@@ -82,7 +90,7 @@ impl Shard {
             .name("spool-writer".into())
             .spawn(move || writer.run(queued))
             .map_err(|cause| SpoolError::File { path: settings.directory.clone(), cause })?;
-        Ok(Self { commands, writer, checkpointer, counters, wakes, known, settings })
+        Ok(Self { commands, writer, checkpointer, counters, wakes, known, store, settings })
     }
 
     /// Makes all entries of one POST durable, or none, in their order; numbers them.
@@ -137,9 +145,20 @@ impl Shard {
         self.ask(|reply| Command::Consult { ask: Box::new(ask), reply }).await?
     }
 
+    /// How many bytes of each of these tenants are here, dead letters included.
+    #[must_use]
+    pub fn depths(&self, tenants: &[TenantName]) -> Vec<u64> {
+        tenants.iter().map(|tenant| self.counters.depth_of(tenant).bytes).collect()
+    }
+
     /// Records what became of an event of the broker's; true when that is durable.
     pub async fn record(&self, record: Record) -> bool {
         self.ask(|reply| Command::Record { record: Box::new(record), reply }).await.unwrap_or(false)
+    }
+
+    /// Sets a message of the broker's aside that is no event; true when that is durable.
+    pub async fn bury(&self, unreadable: Unreadable) -> bool {
+        self.ask(|reply| Command::Bury { unreadable, reply }).await.unwrap_or(false)
     }
 
     /// Whether every thread runs; when not, readiness goes.
@@ -152,6 +171,12 @@ impl Shard {
     #[must_use]
     pub fn counters(&self) -> &Arc<Counters> {
         &self.counters
+    }
+
+    /// Which store it has.
+    #[must_use]
+    pub fn store(&self) -> StoreId {
+        self.store
     }
 
     /// The spool's directory, for [`super::operate`].
@@ -174,7 +199,8 @@ impl Shard {
     /// [`SpoolError::Store`]
     pub fn queue(&self) -> Result<Queue, SpoolError> {
         let reader = super::open_reader(&self.settings.directory)?;
-        Ok(Queue { reader, commands: self.commands.clone(), wakes: self.wakes.clone() })
+        let (commands, wakes, counters) = (self.commands.clone(), self.wakes.clone(), self.counters.clone());
+        Ok(Queue { reader, commands, wakes, counters })
     }
 
     /// Finishes what is queued and closes the file. Blocks.
@@ -191,9 +217,16 @@ pub struct Queue {
     reader: Connection,
     commands: mpsc::Sender<Command>,
     wakes: Arc<Wakes>,
+    counters: Arc<Counters>,
 }
 
 impl Queue {
+    /// What is counted.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     /// Every conversation that is owed something, and its tenant; what a start begins with.
     ///
     /// # Errors

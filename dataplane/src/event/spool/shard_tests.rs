@@ -1,33 +1,11 @@
-use crate::event::{Event, NewEvent};
-use policy::names::{Kind, ObjectRef};
-
 use super::*;
+use crate::event::NewEvent;
 use crate::event::claim::conversation_key;
+use crate::event::sample::{deliver, event};
 use crate::event::spool::operate::{Filter, State, list};
 use crate::event::spool::{LastAttempt, Settlement};
 
 const MIB: u64 = 1 << 20;
-
-fn event(tenant: &str, conversation: &str, id: &str, bytes: usize) -> NewEvent {
-    let event = Event {
-        tenant: TenantName::parse(tenant).unwrap(),
-        source: ObjectRef::new(Kind::WebhookSource, "acme", "whatsapp"),
-        id: id.into(),
-        kind: "com.whatsapp.message".into(),
-        conversation: conversation.into(),
-        time: "2026-01-01T00:00:00Z".parse().unwrap(),
-        data: format!("\"{}\"", "x".repeat(bytes)).into(),
-        dataraw: None,
-        traceparent: None,
-        unknown: false,
-        sanitised: None,
-    };
-    NewEvent { event, dedupe_window: Duration::from_secs(7 * 86_400), pending_bytes: 64 * MIB }
-}
-
-fn deliver(conversation: &str, id: &str) -> Entry {
-    Entry::Deliver(event("acme", conversation, id, 100))
-}
 
 fn key(conversation: &str) -> Key {
     let event = event("acme", conversation, "any", 0).event;

@@ -6,18 +6,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use policy::names::TenantName;
 use rusqlite::{OptionalExtension, params};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc};
 
-use super::command::{AcceptReply, Command, Count, Verdict};
+use super::batch::{Outcome, Performed};
+use super::command::{Command, Count};
 use super::dedupe::{self, Buckets};
 use super::known::Known;
 use super::operate::{self, Change};
 use super::row::{DEAD, DRAINED, SPOOLED, WAITING};
 use super::settle::{self, remove};
+use super::skip;
 use super::{Spool, SpoolError};
+use crate::event::Counters;
 use crate::event::claim::Key;
 use crate::event::counters::add;
-use crate::event::{AcceptError, Accepted, Counters};
 
 /// Commands in one transaction at most: bounds what a caller waits for.
 const COMMANDS_AT_ONCE: usize = 512;
@@ -51,15 +53,8 @@ impl Wakes {
     }
 }
 
-enum Reply {
-    Append(AcceptReply, Result<Vec<Accepted>, AcceptError>),
-    Done(oneshot::Sender<bool>),
-    Verdict(oneshot::Sender<Option<Verdict>>, Verdict),
-    Change(oneshot::Sender<Result<u64, SpoolError>>, u64),
-}
-
 /// What a transaction changes outside the store, once it is durable.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Effects {
     pub(super) depth: HashMap<TenantName, (i64, i64)>,
     pub(super) ids: Vec<(String, i64, i64)>,
@@ -155,80 +150,45 @@ impl Writer {
     }
 
     fn commit(&mut self, batch: Vec<Command>) {
-        let mut replies = Vec::with_capacity(batch.len());
-        let mut effects = Effects::default();
-        let result = self.transact(batch, &mut replies, &mut effects);
-        if let Err(cause) = result {
-            // Nothing of the batch counts: all of it is answered so, and what was written is rolled back.
-            if !self.spool.conn.is_autocommit() {
-                let _ = self.spool.conn.execute_batch("ROLLBACK");
+        match self.perform_all(&batch) {
+            Ok(Performed { outcomes, effects }) => {
+                add(&self.counters.commits, 1);
+                let failed = outcomes.iter().filter(|outcome| outcome.is_err()).count();
+                add(&self.counters.not_durable, failed as u64);
+                self.apply(effects);
+                for (command, outcome) in batch.into_iter().zip(outcomes) {
+                    command.answer(outcome);
+                }
             }
-            add(&self.counters.not_durable, replies.len() as u64);
-            let cause = Arc::new(cause);
-            for reply in replies {
-                reply.fail(&cause);
+            Err(cause) => {
+                // Nothing of the batch counts: all of it is answered so.
+                add(&self.counters.not_durable, batch.len() as u64);
+                tracing::error!(error = &*cause as &dyn std::error::Error, "the spool could not write");
+                for command in batch {
+                    command.answer(Err(cause.clone()));
+                }
             }
-            return;
-        }
-        add(&self.counters.commits, 1);
-        self.apply(effects);
-        for reply in replies {
-            reply.succeed();
-        }
-    }
-
-    fn transact(
-        &mut self,
-        batch: Vec<Command>,
-        replies: &mut Vec<Reply>,
-        effects: &mut Effects,
-    ) -> rusqlite::Result<()> {
-        let mut failed = self.spool.conn.execute_batch("BEGIN IMMEDIATE").err();
-        let begun = Begun { now: Timestamp::now(), room: self.has_room() };
-        // After a failure the rest is still taken, to be answered.
-        for command in batch {
-            let (reply, error) =
-                if failed.is_some() { (skipped(command), None) } else { self.perform(command, begun, effects) };
-            replies.extend(reply);
-            failed = failed.or(error);
-        }
-        match failed {
-            Some(cause) => Err(cause),
-            None => self.forget_ids(begun.now, effects).and_then(|()| self.spool.conn.execute_batch("COMMIT")),
         }
     }
 
-    fn perform(
-        &self,
-        command: Command,
-        begun: Begun,
-        effects: &mut Effects,
-    ) -> (Option<Reply>, Option<rusqlite::Error>) {
-        match command {
-            Command::Append { entries, reply } => {
-                let (outcome, error) = split(self.append(&entries, begun, effects), Ok(Vec::new()));
-                (Some(Reply::Append(reply, outcome)), error)
-            }
-            Command::Keep { events, reply } => {
-                let (outcome, error) = split(self.keep(&events, begun, effects), Ok(Vec::new()));
-                (Some(Reply::Append(reply, outcome)), error)
-            }
-            Command::Consult { ask, reply } => {
-                let (verdict, error) = split(self.consult(&ask), Verdict::Owed);
-                (Some(Reply::Verdict(reply, verdict)), error)
-            }
-            Command::Record { record, reply } => (Some(Reply::Done(reply)), self.record(&record, begun, effects).err()),
-            Command::Drained { rows, reply } => (Some(Reply::Done(reply)), self.drained(&rows, begun).err()),
-            Command::Settle { row, settlement, reply } => {
-                (Some(Reply::Done(reply)), self.settle(row, &settlement, effects).err())
-            }
-            Command::Change { change, reply } => {
-                let (count, error) = split(self.change(&change, effects), 0);
-                (Some(Reply::Change(reply, count)), error)
-            }
-            Command::Tidy => (None, self.tidy(begun.now, effects).err()),
-            Command::Stop => (None, None),
-        }
+    /// What a command does inside the transaction that it finds.
+    pub(super) fn perform(&self, command: &Command, begun: Begun, effects: &mut Effects) -> rusqlite::Result<Outcome> {
+        Ok(match command {
+            Command::Append { entries, .. } => Outcome::Accepted(self.append(entries, begun, effects)?),
+            Command::Keep { events, .. } => Outcome::Accepted(self.keep(events, begun, effects)?),
+            Command::Consult { ask, .. } => Outcome::Verdict(self.consult(ask)?),
+            Command::Record { record, .. } => Outcome::done(self.record(record, begun, effects)?),
+            Command::Bury { unreadable, .. } => Outcome::done(self.bury(unreadable, begun, effects)?),
+            Command::Drained { rows, .. } => Outcome::done(self.drained(rows, begun)?),
+            Command::Settle { row, settlement, .. } => Outcome::done(self.settle(*row, settlement, effects)?),
+            Command::Change { change, .. } => Outcome::Changed(self.change(change, effects)?),
+            Command::Tidy => Outcome::done(self.tidy(begun.now, effects)?),
+            Command::Stop => Outcome::Done,
+        })
+    }
+
+    pub(super) fn begun(&self) -> Begun {
+        Begun { now: Timestamp::now(), room: self.has_room() }
     }
 
     fn has_room(&self) -> bool {
@@ -248,6 +208,13 @@ impl Writer {
                 let count = woken.len() as u64;
                 let named = |(key, tenant): (Key, String)| Some((key, TenantName::parse(&tenant).ok()?));
                 effects.woken.extend(woken.into_iter().filter_map(named));
+                Ok(count)
+            }
+            Change::Skip(filter) => {
+                let woken = skip::skip(&self.spool.conn, filter, Timestamp::now().as_millisecond())?;
+                let count = woken.len() as u64;
+                effects.counts.push((|counters| &counters.skipped, count));
+                effects.woken.extend(woken);
                 Ok(count)
             }
             Change::Drop(filter) => {
@@ -286,7 +253,7 @@ impl Writer {
         Ok(())
     }
 
-    fn forget_ids(&self, now: Timestamp, effects: &mut Effects) -> rusqlite::Result<()> {
+    pub(super) fn forget_ids(&self, now: Timestamp, effects: &mut Effects) -> rusqlite::Result<()> {
         let Some((tenant, hour, early)) = self.buckets.surplus(dedupe::hour(now.as_millisecond()), self.max_ids) else {
             return Ok(());
         };
@@ -324,43 +291,6 @@ impl Writer {
     }
 }
 
-/// The answer of a command that comes after a failure: its transaction fails, whatever it says.
-fn skipped(command: Command) -> Option<Reply> {
-    match command {
-        Command::Append { reply, .. } | Command::Keep { reply, .. } => Some(Reply::Append(reply, Ok(Vec::new()))),
-        Command::Consult { reply, .. } => Some(Reply::Verdict(reply, Verdict::Owed)),
-        Command::Record { reply, .. } | Command::Drained { reply, .. } | Command::Settle { reply, .. } => {
-            Some(Reply::Done(reply))
-        }
-        Command::Change { reply, .. } => Some(Reply::Change(reply, 0)),
-        Command::Tidy | Command::Stop => None,
-    }
-}
-
-fn split<T>(result: rusqlite::Result<T>, otherwise: T) -> (T, Option<rusqlite::Error>) {
-    match result {
-        Ok(value) => (value, None),
-        Err(cause) => (otherwise, Some(cause)),
-    }
-}
-
-impl Reply {
-    fn succeed(self) {
-        // Who no longer listens gets the same answer when it asks again.
-        match self {
-            Self::Append(reply, result) => drop(reply.send(result)),
-            Self::Done(reply) => drop(reply.send(true)),
-            Self::Verdict(reply, verdict) => drop(reply.send(Some(verdict))),
-            Self::Change(reply, count) => drop(reply.send(Ok(count))),
-        }
-    }
-
-    fn fail(self, cause: &Arc<rusqlite::Error>) {
-        match self {
-            Self::Append(reply, _) => drop(reply.send(Err(AcceptError::NotDurable { cause: Some(cause.clone()) }))),
-            Self::Done(reply) => drop(reply.send(false)),
-            Self::Verdict(reply, _) => drop(reply.send(None)),
-            Self::Change(reply, _) => drop(reply.send(Err(SpoolError::Failed(cause.clone())))),
-        }
-    }
-}
+#[cfg(test)]
+#[path = "batch_tests.rs"]
+mod batch_tests;

@@ -1,6 +1,9 @@
 //! The admin port: health, readiness, metrics, the current snapshot, breaker states, events.
 //!
-//! Not for callers: it listens on an address of its own, shows no secret, and needs none.
+//! Not for callers: it listens on an address of its own and shows no secret. Events, which hold payloads and can be
+//! changed, are for the machine itself or for who has the token.
+
+mod access;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -20,6 +23,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use policy::circuit_breaker::BreakerState;
 use serde_json::{Value, json};
 use tokio::sync::watch;
+
+pub use access::Access;
 
 use crate::event::Events;
 use crate::event::spool::operate::{self, Change, Counted, Filter};
@@ -45,6 +50,8 @@ pub struct View {
     pub events: Arc<Events>,
     /// Upstreams and their breakers.
     pub upstreams: Arc<Registry>,
+    /// Who may see and change events.
+    pub access: Access,
 }
 
 /// The running admin port.
@@ -98,7 +105,7 @@ async fn serve(socket: TcpListener, view: View, mut stopped: watch::Receiver<boo
             accepted = socket.accept() => accepted,
             _ = stopped.wait_for(|stop| *stop) => return,
         };
-        let Ok((stream, _)) = accepted else {
+        let Ok((stream, peer)) = accepted else {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             continue;
         };
@@ -106,7 +113,7 @@ async fn serve(socket: TcpListener, view: View, mut stopped: watch::Receiver<boo
         tokio::task::spawn_local(async move {
             let service = service_fn(|request| {
                 let view = view.clone();
-                async move { Ok::<_, Infallible>(answer(&view, &request).await) }
+                async move { Ok::<_, Infallible>(answer(&view, peer, &request).await) }
             });
             let mut http = hyper::server::conn::http1::Builder::new();
             http.timer(TokioTimer::new());
@@ -138,8 +145,13 @@ fn probe(missing: &[String]) -> Response<Full<Bytes>> {
     json_reply(status, &json!({"ok": missing.is_empty(), "missing": missing}))
 }
 
-async fn answer(view: &View, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(view: &View, peer: SocketAddr, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let path = request.uri().path();
+    let of_events = path == "/events" || path.starts_with("/events/");
+    if of_events && !view.access.is_granted(peer, request.headers()) {
+        let detail = "events are for the gateway's own machine, or for who has the token of --admin-token-file";
+        return problem(StatusCode::FORBIDDEN, detail);
+    }
     let query = request.uri().query().unwrap_or_default();
     match (request.method(), path) {
         (&Method::GET, "/healthz") => probe(&view.health.dead()),
@@ -149,6 +161,7 @@ async fn answer(view: &View, request: &Request<Incoming>) -> Response<Full<Bytes
         (&Method::GET, "/breakers") => json_reply(StatusCode::OK, &breakers(view)),
         (&Method::GET, "/events") => listed(view, query),
         (&Method::POST, "/events/replay") => changed(view, query, Change::Replay).await,
+        (&Method::POST, "/events/skip") => changed(view, query, Change::Skip).await,
         (&Method::DELETE, "/events") => changed(view, query, Change::Drop).await,
         (&Method::GET, path) if path.starts_with("/events/") => shown(view, path),
         _ => problem(StatusCode::NOT_FOUND, "see docs/openapi.yaml for what this port answers"),
@@ -257,7 +270,7 @@ fn shown(view: &View, path: &str) -> Response<Full<Bytes>> {
     match operate::show(shard.directory(), row) {
         Ok(Some(shown)) => {
             let event = shown.cloud_event.and_then(|event| serde_json::from_slice::<Value>(&event).ok());
-            json_reply(StatusCode::OK, &json!({"listed": shown.listed, "event": event}))
+            json_reply(StatusCode::OK, &json!({"listed": shown.listed, "event": event, "remains": shown.remains}))
         }
         Ok(None) => problem(StatusCode::NOT_FOUND, "no event has this row: it was delivered, or dropped"),
         Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &chain(&error)),

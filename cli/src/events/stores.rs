@@ -1,0 +1,173 @@
+//! Where events are: folders, or the shards of an installation.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+
+use dataplane::event::shards::{OperateError, Operated, Operation, Remote};
+use dataplane::event::spool::operate::{self, Change, Counted, Filter, Listed, Shown};
+use serde::Serialize;
+
+use super::{EventsError, Places};
+use crate::{out, settings};
+
+/// One store.
+pub(super) enum Store {
+    /// Of a gateway or a shard, on this machine.
+    Folder(PathBuf),
+    /// A shard, wherever it runs.
+    Shard(String, Remote),
+}
+
+impl Store {
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Folder(path) => path.display().to_string(),
+            Self::Shard(name, _) => name.clone(),
+        }
+    }
+}
+
+/// All that are named, and what asks them.
+pub(super) struct Stores {
+    pub(super) all: Vec<Store>,
+    runtime: tokio::runtime::Runtime,
+}
+
+/// Where a gateway keeps its event store in its data directory.
+fn spool(data: &Path) -> PathBuf {
+    data.join("spool")
+}
+
+fn shards(error: impl std::error::Error + 'static) -> EventsError {
+    EventsError::Shards(Box::new(error))
+}
+
+impl Stores {
+    pub(super) fn open(places: &Places) -> Result<Self, EventsError> {
+        let builder = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = builder.map_err(shards)?;
+        let all = match &places.settings {
+            None if places.data.is_empty() => vec![Store::Folder("postern-data".into())],
+            None => places.data.iter().cloned().map(Store::Folder).collect(),
+            Some(file) => {
+                let _inside = runtime.enter();
+                let (found, identity) = settings::shards(file, &places.shard)?;
+                let store = |(name, address): (String, String)| {
+                    let remote = Remote::new(name.as_str().into(), &address, &identity).map_err(shards)?;
+                    Ok::<_, EventsError>(Store::Shard(name, remote))
+                };
+                found.into_iter().map(store).collect::<Result<_, _>>()?
+            }
+        };
+        Ok(Self { all, runtime })
+    }
+
+    fn ask(&self, remote: &Remote, operation: Operation) -> Result<Operated, OperateError> {
+        self.runtime.block_on(remote.operate(operation))
+    }
+
+    fn page(&self, store: &Store, filter: &Filter, after: i64) -> Result<Vec<Listed>, EventsError> {
+        match store {
+            Store::Folder(path) => Ok(operate::list(&spool(path), filter, after, operate::MAX_LISTED)?),
+            Store::Shard(_, remote) => {
+                let Operated::Listed(page) = self.ask(remote, Operation::List { filter: filter.clone(), after })?
+                else {
+                    return Err(unlike(store));
+                };
+                Ok(page)
+            }
+        }
+    }
+
+    pub(super) fn show(&self, store: &Store, row: i64) -> Result<Option<Shown>, EventsError> {
+        match store {
+            Store::Folder(path) => Ok(operate::show(&spool(path), row)?),
+            Store::Shard(_, remote) => {
+                let Operated::Shown(shown) = self.ask(remote, Operation::Show { row })? else {
+                    return Err(unlike(store));
+                };
+                Ok(shown.map(|shown| *shown))
+            }
+        }
+    }
+
+    pub(super) fn count(&self, store: &Store, change: &Change) -> Result<Counted, EventsError> {
+        match store {
+            Store::Folder(path) => Ok(operate::count(&spool(path), change)?),
+            Store::Shard(_, remote) => {
+                let Operated::Counted(counted) = self.ask(remote, Operation::Count(change.clone()))? else {
+                    return Err(unlike(store));
+                };
+                Ok(counted)
+            }
+        }
+    }
+
+    pub(super) fn change(&self, store: &Store, change: &Change) -> Result<u64, EventsError> {
+        match store {
+            Store::Folder(path) => Ok(operate::change_offline(&spool(path), change)?),
+            Store::Shard(_, remote) => {
+                let Operated::Changed(count) = self.ask(remote, Operation::Change(change.clone()))? else {
+                    return Err(unlike(store));
+                };
+                Ok(count)
+            }
+        }
+    }
+
+    /// What matches in all of them, by the time at which it was accepted.
+    pub(super) fn list(&self, filter: Filter) -> Listing<'_> {
+        let lines = self.all.iter().map(|store| Line { store, page: VecDeque::new(), after: 0, more: true }).collect();
+        Listing { stores: self, filter, lines, all: true }
+    }
+}
+
+fn unlike(store: &Store) -> EventsError {
+    OperateError::Failed(store.name(), "it answered something else: is it another version?".to_owned()).into()
+}
+
+/// One store's part of a listing.
+struct Line<'s> {
+    store: &'s Store,
+    page: VecDeque<Listed>,
+    after: i64,
+    more: bool,
+}
+
+/// Events of several stores as one list.
+pub(super) struct Listing<'s> {
+    stores: &'s Stores,
+    filter: Filter,
+    lines: Vec<Line<'s>>,
+    /// Every store was asked to its end.
+    pub(super) all: bool,
+}
+
+/// An event, and where it is.
+#[derive(Serialize)]
+pub(super) struct Found {
+    shard: String,
+    #[serde(flatten)]
+    listed: Listed,
+}
+
+impl Listing<'_> {
+    pub(super) fn next(&mut self) -> Option<Found> {
+        for line in self.lines.iter_mut().filter(|line| line.more && line.page.is_empty()) {
+            match self.stores.page(line.store, &self.filter, line.after) {
+                Ok(page) => {
+                    line.more = !page.is_empty();
+                    line.after = page.last().map_or(line.after, |last| last.row);
+                    line.page = page.into();
+                }
+                Err(error) => {
+                    out::failed(&error, out::TROUBLE);
+                    (line.more, self.all) = (false, false);
+                }
+            }
+        }
+        let next = |line: &&mut Line<'_>| line.page.front().map_or(i64::MAX, |first| first.accepted_ms);
+        let line = self.lines.iter_mut().filter(|line| !line.page.is_empty()).min_by_key(next)?;
+        Some(Found { shard: line.store.name(), listed: line.page.pop_front()? })
+    }
+}
