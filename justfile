@@ -5,6 +5,7 @@ set positional-arguments
 
 tools := env("XDG_CACHE_HOME", env("HOME") / ".cache") / "postern/tools"
 cargo_deny_version := "0.20.2"
+cargo_llvm_cov_version := "0.6.21"
 
 # Lists the recipes.
 default:
@@ -52,6 +53,13 @@ crds:
 audit: _cargo-deny
     @PATH="{{tools}}/cargo-deny-{{cargo_deny_version}}/bin:$PATH" cargo deny --locked check advisories
 
+# Builds cargo-llvm-cov once, into the cache, and adds the compiler's own tools for it.
+_cargo-llvm-cov:
+    @rustup component add llvm-tools
+    @[ -x "{{tools}}/cargo-llvm-cov-{{cargo_llvm_cov_version}}/bin/cargo-llvm-cov" ] \
+      || { echo "coverage: building cargo-llvm-cov {{cargo_llvm_cov_version}} once"; \
+           cargo install --quiet --locked --debug --root "{{tools}}/cargo-llvm-cov-{{cargo_llvm_cov_version}}" "cargo-llvm-cov@{{cargo_llvm_cov_version}}"; }
+
 # Builds cargo-deny once, into the cache, unless the wanted one is on PATH.
 _cargo-deny:
     @[ "$(cargo deny --version 2>/dev/null)" = "cargo-deny {{cargo_deny_version}}" ] \
@@ -86,6 +94,27 @@ demo *ARGS:
     @echo "demo: building postern (a first build takes some minutes; later ones seconds)"
     cargo build --locked -p cli
     target/debug/postern demo "$@"
+
+# It builds everything once more, instrumented, in target/coverage; the compiler's own tools are added to the toolchain.
+# Which lines of the event path and of WebhookSources the tests reach; others by name: `./dev coverage dataplane/src/http`.
+coverage *PARTS: _cargo-llvm-cov
+    #!/usr/bin/env bash
+    set -euo pipefail
+    export PATH="{{tools}}/cargo-llvm-cov-{{cargo_llvm_cov_version}}/bin:$PATH"
+    export CARGO_TARGET_DIR="$PWD/target/coverage" CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0
+    source <(cargo llvm-cov show-env --export-prefix 2>/dev/null)
+    cargo llvm-cov clean --workspace --profraw-only
+    cargo build --locked -p cli
+    cargo test --locked -p policy -p dataplane -p cli -p tests
+    parts=$(tr ' ' '|' <<<"${*:-dataplane/src/event/ policy/src/webhook_source/}")
+    cargo llvm-cov report --lcov | awk -F: -v parts="$parts" -v root="$PWD/" '
+      /^SF:/ { file = $2; sub(root, "", file) }
+      /^LF:/ { count = $2 }
+      /^LH:/ { covered = $2 }
+      /^end_of_record/ && file ~ parts && file !~ /(tests?|fuzz)\.rs$/ {
+        all += count; reached += covered; printf "%5.1f %%  %4d not reached  %s\n", 100 * covered / count, count - covered, file
+      }
+      END { printf "%5.1f %%  together, %d of %d lines\n", 100 * reached / all, reached, all }'
 
 # Fuzzes one target for a while, with a nightly compiler: `./dev fuzz request_head 60`. The same rules run as
 # property tests in `./dev test`.

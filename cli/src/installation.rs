@@ -5,12 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use dataplane::outside::fetch::{FetchError, Fetches};
 use dataplane::outside::{CountryDatabase, CountryDatabaseError};
+use ipnet::IpNet;
 use operator::gather::files::{self, Files};
 use operator::gather::provider_ranges::{Lists, Places};
 use operator::gather::walk::WalkError;
 use policy::names::{Kind, ObjectRef};
 use policy::units::DurationText;
+
+use crate::fetched::Fetched;
 
 /// What may be written for it.
 #[derive(Clone, Debug, clap::Args)]
@@ -21,6 +25,19 @@ pub struct ProvidedArgs {
     /// A ConfigMap with such lists, one a key.
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = config_map)]
     provider_ranges_config_map: Option<ObjectRef>,
+    /// An https URL of such a list; may be repeated. It is fetched at the start and then again and again.
+    #[arg(long = "provider-ranges-url", value_name = "URL")]
+    provider_ranges_urls: Vec<String>,
+    /// The authorities that such a URL's certificate may be signed by, in PEM; without, those that the machine trusts.
+    #[arg(long, value_name = "FILE")]
+    provider_ranges_ca_file: Option<PathBuf>,
+    /// How often such a URL is fetched.
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = refresh)]
+    provider_ranges_refresh: Duration,
+    /// Inside ranges that URLs may lead to, in manifests and in --provider-ranges-url; may be repeated. Services are
+    /// not concerned.
+    #[arg(long = "allow-upstream", value_name = "CIDR")]
+    pub allowed_upstreams: Vec<IpNet>,
     /// How old a list may be.
     #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = duration)]
     provider_ranges_max_age: Duration,
@@ -51,15 +68,37 @@ fn duration(text: &str) -> Result<Duration, String> {
     DurationText::parse(text).map(|parsed| parsed.duration()).map_err(|error| error.to_string())
 }
 
+/// Who publishes a list does not want to be asked all the time.
+const SHORTEST_REFRESH: Duration = Duration::from_secs(1);
+
+fn refresh(text: &str) -> Result<Duration, String> {
+    let every = duration(text)?;
+    if every < SHORTEST_REFRESH { Err("must be at least 1s".to_owned()) } else { Ok(every) }
+}
+
 /// Why manifests could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The directory.
     #[error("could not read the manifests")]
     Manifests(#[from] WalkError),
+    /// What is provided beside them.
+    #[error(transparent)]
+    Provided(#[from] ProvidedError),
+}
+
+/// Why what is provided cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ProvidedError {
     /// The country database.
     #[error("could not use the country database")]
     Countries(#[from] CountryDatabaseError),
+    /// A URL of ranges.
+    #[error("could not use --provider-ranges-url")]
+    Url(#[from] FetchError),
+    /// The thread that fetches.
+    #[error("could not start to fetch")]
+    Thread(#[from] std::io::Error),
 }
 
 /// Reads a directory once, for a command that serves nothing.
@@ -78,6 +117,7 @@ pub struct Installation {
     args: ProvidedArgs,
     /// The country database, if there is one.
     pub country_database: Option<Arc<CountryDatabase>>,
+    fetched: Fetched,
     lists: Lists,
     /// How old each provider's list was when it was last told.
     told: BTreeMap<Arc<str>, Age>,
@@ -96,10 +136,25 @@ impl Installation {
     /// Opens what has to be there at the start.
     ///
     /// # Errors
-    /// [`CountryDatabaseError`]
-    pub fn open(args: &ProvidedArgs) -> Result<Self, CountryDatabaseError> {
+    /// [`ProvidedError`]
+    pub fn open(args: &ProvidedArgs) -> Result<Self, ProvidedError> {
         let country_database = args.country_database.as_deref().map(CountryDatabase::open).transpose()?.map(Arc::new);
-        Ok(Self { args: args.clone(), country_database, lists: Lists::default(), told: BTreeMap::new() })
+        let ca_file = args.provider_ranges_ca_file.as_deref();
+        let fetched = Fetched::open(&args.provider_ranges_urls, ca_file, &args.allowed_upstreams)?;
+        Ok(Self { args: args.clone(), country_database, fetched, lists: Lists::default(), told: BTreeMap::new() })
+    }
+
+    /// Fetches what comes from URLs from now on, and tells of each change.
+    ///
+    /// # Errors
+    /// [`ProvidedError::Thread`]
+    pub fn follow(&mut self, changed: impl Fn() + Send + 'static) -> Result<(), ProvidedError> {
+        Ok(self.fetched.follow(self.args.provider_ranges_refresh, changed)?)
+    }
+
+    /// What came of fetches; none when there is nothing to fetch.
+    pub fn fetches(&self) -> Option<Fetches> {
+        (!self.args.provider_ranges_urls.is_empty()).then(|| self.fetched.fetches.clone())
     }
 
     /// Reads a directory of manifests and the lists; what cannot be read keeps its last good.
@@ -111,6 +166,7 @@ impl Installation {
         let places = Places {
             path: self.args.provider_ranges.clone(),
             config_map: self.args.provider_ranges_config_map.clone(),
+            fetched: self.fetched.texts(),
         };
         self.lists = Lists::read(&places, now_secs(), &self.lists, &mut files);
         let installation = &mut files.gathered.installation;

@@ -12,6 +12,7 @@ pub mod crds;
 pub mod demo;
 pub mod events;
 pub mod explain;
+mod fetched;
 pub mod installation;
 pub mod keys;
 pub mod out;

@@ -12,7 +12,6 @@ use dataplane::event::shards::Role;
 use dataplane::gateway::{Gateway, GatewaySettings, StartError};
 use dataplane::http::{HttpLimits, TrustedHops};
 use dataplane::listener::ListenerSettings;
-use dataplane::outside::CountryDatabaseError;
 use notify::{RecursiveMode, Watcher};
 use operator::compile::compile;
 use operator::gather::files::Files;
@@ -21,7 +20,7 @@ use policy::snapshot::{Revision, Snapshot};
 use policy::units::{DurationText, SizeText};
 use tracing_subscriber::EnvFilter;
 
-use crate::installation::{Installation, ProvidedArgs};
+use crate::installation::{Installation, ProvidedArgs, ProvidedError};
 use crate::settings::{self, SettingsError};
 use crate::{check, out};
 
@@ -57,9 +56,6 @@ pub struct Args {
     /// Addresses of proxies in front that are believed, as ranges; may be repeated.
     #[arg(long = "trusted-proxy", value_name = "CIDR")]
     trusted_proxies: Vec<ipnet::IpNet>,
-    /// Inside ranges that URLs in manifests may lead to; may be repeated. Services are not concerned.
-    #[arg(long = "allow-upstream", value_name = "CIDR")]
-    allowed_upstreams: Vec<ipnet::IpNet>,
     #[command(flatten)]
     provided: ProvidedArgs,
     /// Connections at once.
@@ -104,8 +100,8 @@ enum RunError {
     Config(PathBuf, #[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the settings cannot be used")]
     Settings(#[from] SettingsError),
-    #[error("could not use the country database")]
-    Countries(#[from] CountryDatabaseError),
+    #[error(transparent)]
+    Provided(#[from] ProvidedError),
     #[error("could not start")]
     Start(#[from] StartError),
     #[error("could not watch {0}")]
@@ -159,8 +155,9 @@ fn settings(args: &Args, provided: &Installation, role: Role) -> Result<GatewayS
         admin: args.admin,
         admin_access: Access { token_file: args.admin_token_file.clone() },
         data: args.data.clone(),
-        allowed_upstreams: args.allowed_upstreams.clone(),
+        allowed_upstreams: args.provided.allowed_upstreams.clone(),
         country_database: provided.country_database.clone(),
+        fetches: provided.fetches(),
         max_spool_bytes: args.max_spool,
         broker: settings::read(args.settings.as_deref(), role)?,
     })
@@ -173,6 +170,8 @@ fn serve(args: &Args, role: Role) -> Result<ExitCode, RunError> {
     let files = provided.read(&args.config, None).map_err(config)?;
     let (sender, wakes) = channel();
     let _watchers = watch(&args.config, &provided, &sender)?;
+    let changed = sender.clone();
+    provided.follow(move || drop(changed.send(Wake::Changed)))?;
     signals(sender)?;
     let gateway = Gateway::start(&settings(args, &provided, role)?, std::io::stdout())?;
     let term = now_ms().max(gateway.highest_term() + 1);

@@ -23,6 +23,7 @@ use crate::health::Health;
 use crate::http::{Inbound, Ticks};
 use crate::listener::{App, ConnectionCounts, Listener, ListenerSettings, Serve};
 use crate::outside::CountryDatabase;
+use crate::outside::fetch::Fetches;
 use crate::pipeline::{self, Core};
 use crate::runtime::{Builder, Runtime};
 use crate::snapshot::{Applied, Keeper, Volume, VolumeError};
@@ -44,6 +45,8 @@ pub struct GatewaySettings {
     pub allowed_upstreams: Vec<IpNet>,
     /// In which country an address is; without it a block that names countries refuses.
     pub country_database: Option<Arc<CountryDatabase>>,
+    /// What came of documents that were fetched, for the metrics.
+    pub fetches: Option<Fetches>,
     /// The event store's bound.
     pub max_spool_bytes: u64,
     /// The broker before the event store; without, the store itself is the queue.
@@ -162,6 +165,9 @@ impl Gateway {
         metrics.registry().register(Box::new(EventCollector::new(&events)?))?;
         let volume = Volume::open(&settings.data.join("last-good"))?;
         let builder = Builder::new(metrics.clone(), registry.clone()).with_countries(settings.country_database.clone());
+        if let Some(fetches) = &settings.fetches {
+            metrics.registry().register(Box::new(fetches.0.clone()))?;
+        }
         for metric in settings.country_database.iter().flat_map(|database| database.metrics()) {
             metrics.registry().register(metric)?;
         }

@@ -1,6 +1,7 @@
 //! The harness of the test binaries: processes, upstreams and clients on free loopback ports.
 
 pub mod client;
+pub mod documents;
 pub mod events;
 pub mod gateway;
 pub mod installation;

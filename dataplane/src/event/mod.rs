@@ -13,6 +13,8 @@ pub mod claim;
 mod counters;
 pub mod deliver;
 mod envelope;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod roles;
 #[cfg(test)]
 mod sample;

@@ -235,6 +235,9 @@ impl Events {
     pub fn stop(self) {
         let Self { path, counters: _, shard, claims, publisher, shards, consumer, partitions, deliver, server, remote } =
             self;
+        if let Some(partitions) = &partitions {
+            partitions.may_end();
+        }
         // The consumer ends when what is in flight is acknowledged, so the attempts go on until then.
         if let Some((consumer, assigned)) = consumer {
             consumer.stop();

@@ -4,6 +4,8 @@ pub mod address;
 mod body;
 mod chunks;
 mod copied;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod gate;
 mod head;
 mod host;

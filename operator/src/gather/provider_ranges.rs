@@ -1,4 +1,4 @@
-//! Ranges that providers publish, from files and from a ConfigMap.
+//! Ranges that providers publish, from files, from a ConfigMap and from URLs.
 //!
 //! A list that cannot be read, or that would let in nobody or everybody, is unknown and not empty: what stood in its
 //! place before stays, and ages. A list that is taken away is gone.
@@ -17,12 +17,12 @@ use super::place::{FileProblem, Place, Text};
 use super::yaml::{self, Document};
 
 /// The largest list that is read, in bytes.
-const MAX_BYTES: u64 = 1 << 20;
+pub const MAX_BYTES: u64 = 1 << 20;
 /// The most lists.
 const MAX_LISTS: usize = 64;
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 
-/// Where lists come from; both may be said.
+/// Where lists come from; all may be said.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
     /// A file, or a directory of `*.yaml`, `*.yml` and `*.json`.
@@ -30,9 +30,11 @@ pub struct Places {
     /// A ConfigMap: each of its keys is a file. It is named and not selected by a label, so that nobody who may
     /// write ConfigMaps somewhere else decides for all.
     pub config_map: Option<ObjectRef>,
+    /// What was fetched last, by its URL; or why nothing was ever fetched. This module reads, and fetches nothing.
+    pub fetched: BTreeMap<String, Result<String, String>>,
 }
 
-/// What could last be read, by where it stood: the path of a file, or the key of the ConfigMap.
+/// What could last be read, by where it stood: the path of a file, the key of the ConfigMap, or the URL.
 #[derive(Clone, Debug, Default)]
 pub struct Lists(BTreeMap<String, Vec<Arc<ProviderRanges>>>);
 
@@ -47,6 +49,9 @@ impl Lists {
         }
         if let Some(object) = &places.config_map {
             reading.config_map(object);
+        }
+        for (url, text) in &places.fetched {
+            reading.text(PathBuf::from(url), text.clone());
         }
         reading.install()
     }
@@ -69,7 +74,12 @@ struct Reading<'a> {
 impl Reading<'_> {
     fn path(&mut self, path: &Path) {
         match found(path) {
-            Ok(paths) => paths.into_iter().for_each(|path| self.file(path)),
+            Ok(paths) => {
+                for path in paths {
+                    let text = bounded(&path);
+                    self.text(path, text);
+                }
+            }
             Err(message) => {
                 let known = self.previous.0.iter().filter(|(place, _)| Path::new(place).starts_with(path));
                 self.lists.0.extend(known.map(|(place, lists)| (place.clone(), lists.clone())));
@@ -78,9 +88,9 @@ impl Reading<'_> {
         }
     }
 
-    fn file(&mut self, path: PathBuf) {
+    fn text(&mut self, path: PathBuf, text: Result<String, String>) {
         let place = path.display().to_string();
-        let text = match bounded(&path) {
+        let text = match text {
             Ok(text) => Arc::new(Text { path, text }),
             Err(message) => {
                 self.keep(place);
@@ -254,7 +264,7 @@ mod tests {
     fn a_list_that_is_bad_leaves_its_last_good_and_its_neighbours() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
-        let places = Places { path: Some(folder.path().to_owned()), config_map: None };
+        let places = Places { path: Some(folder.path().to_owned()), ..Places::default() };
         write("meta.yaml", &list("Meta", "[192.0.2.0/24]"));
         write(
             "other.json",
@@ -291,8 +301,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("meta.yaml");
         fs::write(&file, list("Meta", "[192.0.2.0/24]")).unwrap();
-        let places =
-            Places { path: Some(file), config_map: Some(ObjectRef::new(Kind::ConfigMap, "postern-system", "ranges")) };
+        let config_map = Some(ObjectRef::new(Kind::ConfigMap, "postern-system", "ranges"));
+        let places = Places { path: Some(file), config_map, ..Places::default() };
         let newer = list("Meta", "[203.0.113.0/24]").replace("11-20", "11-21");
         let (first, ranges, told) = read_all(&places, &Lists::default(), Some(&newer));
         assert_eq!((ranges, told), (vec!["Meta [203.0.113.0/24]".to_owned()], vec![]));
@@ -302,5 +312,24 @@ mod tests {
         let (_, ranges, told) = read_all(&places, &first, None);
         assert_eq!(ranges, ["Meta [192.0.2.0/24]"]);
         assert!(told[0].contains("does not exist"), "{told:?}");
+    }
+
+    #[test]
+    fn an_url_provides_a_list_and_what_it_gives_later_never_widens_nor_empties_it() {
+        let url = "https://lists.example/meta.yaml";
+        let at = |text: Result<&str, &str>| Places {
+            fetched: [(url.to_owned(), text.map(str::to_owned).map_err(str::to_owned))].into(),
+            ..Places::default()
+        };
+        let (none, ranges, told) = read_all(&at(Err("could not connect")), &Lists::default(), None);
+        assert_eq!((ranges.len(), told), (0, vec!["1: could not connect".to_owned()]));
+        let (first, ranges, told) = read_all(&at(Ok(&list("Meta", "[192.0.2.0/24]"))), &none, None);
+        assert_eq!((ranges, told), (vec!["Meta [192.0.2.0/24]".to_owned()], vec![]));
+        for bad in ["", "<html>sign in</html>", &list("Meta", "[]"), &list("Meta", "[0.0.0.0/0]")] {
+            let (again, ranges, told) = read_all(&at(Ok(bad)), &first, None);
+            assert_eq!((ranges, told.len()), (vec!["Meta [192.0.2.0/24]".to_owned()], 1), "{bad}");
+            assert_eq!(read_all(&at(Ok(bad)), &again, None).1, ["Meta [192.0.2.0/24]"], "{bad}");
+        }
+        assert_eq!(read_all(&Places::default(), &first, None).1.len(), 0, "taken away is gone");
     }
 }

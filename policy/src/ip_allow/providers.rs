@@ -241,4 +241,25 @@ mod tests {
         let tomorrow = ProviderRangesSpec { date: "2027-02-01".to_owned(), ..list("Meta", &["192.0.2.0/24"]) };
         assert_eq!(read(&tomorrow), Err(vec!["date 2027-02-01 has not come yet".to_owned()]));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn a_list_lets_in_somebody_and_not_everybody_or_says_why_it_is_none(
+            ranges in proptest::collection::vec("([0-9]{1,3}\\.){3}0/[0-9]{1,2}|[0-9a-f]{1,4}::(ffff:[0-9.]{7})?/[0-9]{1,3}|[0-9a-f:./]{0,12}", 0..4),
+            date in "20[0-9]{2}-[01][0-9]-[0-3][0-9](T00:00:00Z)?",
+        ) {
+            let spec = ProviderRangesSpec { ranges, date, ..list("Meta", &[]) };
+            match read(&spec) {
+                Ok(read) => {
+                    proptest::prop_assert!(!read.ranges.is_empty() && read.date_secs <= NOW + SKEW_SECS);
+                    let is_narrow = |net: &IpNet| match net {
+                        IpNet::V4(net) => net.prefix_len() >= SHORTEST.0,
+                        IpNet::V6(net) => net.prefix_len() >= SHORTEST.1,
+                    };
+                    proptest::prop_assert!(read.ranges.iter().all(is_narrow));
+                }
+                Err(told) => proptest::prop_assert!(!told.is_empty()),
+            }
+        }
+    }
 }

@@ -222,4 +222,12 @@ mod tests {
         headers.append("x-okta-verification-challenge", "abc".parse().unwrap());
         assert_eq!(ask(Provider::Okta, &Method::GET, &headers, None), None, "twice");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_query_is_answered_without_the_token(query in "(hub\\.(mode|challenge|verify_token)=[a-z0-9%+]{0,9}&?){0,5}.{0,9}") {
+            let token = Secret::new(&b"a token that nobody guesses"[..]);
+            proptest::prop_assert!(hub(&query, &token).is_err());
+        }
+    }
 }

@@ -9,6 +9,7 @@ use dataplane::outside::CountryDatabase;
 use ring::hmac;
 use serde_json::json;
 use tests::client::{Answer, get, post};
+use tests::documents::Documents;
 use tests::gateway::Gateway;
 use tests::manifests::{secret, service, tenant};
 use tests::mmdb;
@@ -134,6 +135,61 @@ fn ranges_of_a_provider_are_in_force_at_once_and_a_bad_list_changes_nothing() {
     assert!(gateway.printed().contains("an empty list is never taken over"), "{}", gateway.printed());
     let metrics = get("localhost", "/metrics").send(gateway.admin).unwrap().text();
     assert!(metrics.contains("postern_provider_ranges_timestamp_seconds{provider=\"Genesys\"}"), "{metrics}");
+}
+
+#[test]
+fn ranges_from_an_url_are_followed_and_neither_a_bad_answer_nor_none_changes_anything() {
+    let (upstream, lists) = (Upstream::echo().unwrap(), Documents::start(&list(0, "[192.0.2.0/24]")).unwrap());
+    let manifests = source(&upstream, "  sourceAddresses: {providers: [Genesys]}");
+    let gateway = started_with(
+        &manifests,
+        &[
+            ("--provider-ranges-url", Path::new(&lists.url)),
+            ("--provider-ranges-ca-file", &lists.ca_file()),
+            ("--provider-ranges-refresh", Path::new("1s")),
+            ("--allow-upstream", Path::new("127.0.0.0/8")),
+            ("--allow-upstream", Path::new("::1/128")),
+        ],
+    );
+    let from = |address: &str| told(&send(&gateway, address, &event(address, 0), &[])).0;
+    let fetches = |outcome: &str| {
+        gateway.metric(&format!("postern_fetches_total{{document=\"provider_ranges\",outcome=\"{outcome}\"}}"))
+    };
+    assert_eq!((from("192.0.2.1"), from("203.0.113.1")), (200, 403), "it is there from the first request on");
+    gateway.wait_until(|| fetches("unchanged") > 0);
+    for bad in [Some(list(0, "[]")), Some(list(0, "[0.0.0.0/0]")), Some("<html>sign in</html>".to_owned()), None] {
+        let (fetched, failed) = (fetches("fetched"), fetches("failed"));
+        lists.publish(bad.as_deref());
+        gateway.wait_until(|| {
+            fetches(if bad.is_some() { "fetched" } else { "failed" }) > if bad.is_some() { fetched } else { failed }
+        });
+        assert_eq!((from("192.0.2.1"), from("203.0.113.1")), (200, 403), "{bad:?}");
+    }
+    lists.publish(Some(&list(0, "[203.0.113.0/24]")));
+    gateway.wait_until(|| from("203.0.113.1") == 200);
+    assert_eq!(from("192.0.2.1"), 403);
+    let printed = gateway.printed();
+    assert!(
+        printed.contains("an empty list is never taken over") && printed.contains("ranges were not fetched"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn an_url_that_leads_inside_or_is_none_is_told_and_never_an_empty_list() {
+    let (upstream, lists) = (Upstream::echo().unwrap(), Documents::start(&list(0, "[192.0.2.0/24]")).unwrap());
+    let manifests = source(&upstream, "  sourceAddresses: {providers: [Genesys]}");
+    let more = [("--provider-ranges-url", Path::new(&lists.url)), ("--provider-ranges-ca-file", &lists.ca_file())];
+    let gateway = started_with(&manifests, &more);
+    let answer = send(&gateway, "192.0.2.1", &event("a", 0), &[]);
+    assert_eq!(told(&answer), (503, "policy_broken".to_owned()));
+    assert!(gateway.printed().contains("--allow-upstream"), "{}", gateway.printed());
+    let mut postern = Command::new(tests::gateway::binary().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    postern.args(["check", "--provider-ranges-url", "https://user:secret@lists.example/"]).arg(folder.path());
+    let output = postern.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("https://HOST/PATH") && !said.contains("secret"), "{said}");
 }
 
 #[test]

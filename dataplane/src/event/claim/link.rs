@@ -134,7 +134,8 @@ fn collect(value: &Value, texts: &mut Vec<String>) {
 enum Broken {
     #[error(transparent)]
     Settings(#[from] ClaimsError),
-    #[error("Redis refuses, or the connection broke")]
+    // The log shows no cause beside it.
+    #[error("Redis refuses, or the connection broke: {0}")]
     Redis(#[from] RedisError),
     #[error("Redis does not answer")]
     Silent,

@@ -16,6 +16,8 @@ mod settings;
 pub use self::link::{Eviction, RedisTraffic};
 pub use self::record::Confirmed;
 pub use self::redis::{Away, Claim, Claims, ClaimsCounters, ClaimsState, Conversation, Wanted};
+#[cfg(any(test, feature = "fuzz"))]
+pub(super) use self::redis::{done_of, read_claims};
 pub use self::settings::{ClaimsError, RedisSettings};
 
 use policy::names::{Kind, ObjectRef, TenantName};

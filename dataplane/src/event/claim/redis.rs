@@ -235,8 +235,7 @@ impl Claims {
                 let mut get = redis::cmd("GET");
                 get.arg(layout.conversation(tenant, key));
                 let text: Option<String> = redis::from_redis_value(connection.clone().ask(&get).await?)?;
-                // "last done", as the scripts write it.
-                RedisResult::Ok(text.and_then(|text| text.split_once(' ')?.1.parse().ok()))
+                RedisResult::Ok(text.as_deref().and_then(done_of))
             };
             try_join_all(conversations.iter().map(read)).await
         })
@@ -337,8 +336,13 @@ fn calls_by_tenant(wanted: &[Wanted], layout: &Layout) -> Vec<(Vec<usize>, Call)
     calls.into_iter().map(|(_, places, call)| (places, call)).collect()
 }
 
+/// Up to which number a conversation is done: "last done", as the scripts write it.
+pub(in crate::event) fn done_of(text: &str) -> Option<i64> {
+    text.split_once(' ')?.1.parse().ok()
+}
+
 /// Three values an entry: its kind, its number, the number it follows.
-fn read_claims(answer: &Value) -> RedisResult<Vec<Claim>> {
+pub(in crate::event) fn read_claims(answer: &Value) -> RedisResult<Vec<Claim>> {
     let values: Vec<Option<i64>> = redis::from_redis_value_ref(answer)?;
     let claims = values.chunks(3).map(|claim| match *claim {
         [Some(0), Some(sequence), previous] => Some(Claim::New { sequence, previous }),

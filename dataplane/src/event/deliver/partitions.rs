@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -92,6 +93,7 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub struct PartitionDeliver {
     stop: watch::Sender<bool>,
+    expected: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
@@ -107,7 +109,8 @@ impl PartitionDeliver {
         beside: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<Self> {
         let (stop, stopped) = watch::channel(false);
-        let health = settings.health.clone();
+        let (health, expected) = (settings.health.clone(), Arc::new(AtomicBool::new(false)));
+        let ends = Arc::clone(&expected);
         let run = move || {
             let over = stopped.clone();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
@@ -119,12 +122,17 @@ impl PartitionDeliver {
                 }),
                 Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "deliver could not start"),
             }
-            if !*over.borrow() {
+            if !*over.borrow() && !ends.load(Ordering::Relaxed) {
                 health.ended("deliver from the broker");
             }
         };
         let thread = std::thread::Builder::new().name("deliver-broker".to_owned()).spawn(run)?;
-        Ok(Self { stop, thread })
+        Ok(Self { stop, expected, thread })
+    }
+
+    /// It may end from now on: its consumer, without which there is nothing to deliver, is about to be stopped.
+    pub fn may_end(&self) {
+        self.expected.store(true, Ordering::Relaxed);
     }
 
     /// Starts no more attempts and finishes those in flight. Blocks, for one attempt's timeout at most.

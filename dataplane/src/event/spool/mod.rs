@@ -27,6 +27,10 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 pub use command::{Ask, Death, LastAttempt, Mark, Numbered, Place, Record, Settlement, StoreId, Unreadable, Verdict};
+#[cfg(test)]
+pub(super) use row::head_of;
+#[cfg(any(test, feature = "fuzz"))]
+pub(super) use row::read_parts;
 pub use row::{Pending, Read};
 use schema::SCHEMA_VERSION;
 pub use shard::{Queue, Settings, Shard};
