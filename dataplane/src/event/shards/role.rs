@@ -66,3 +66,20 @@ impl std::str::FromStr for Role {
             .ok_or_else(|| format!("`{text}` is no role; use gateway, deliver, spool or all"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_is_read_by_its_word_and_anything_else_is_refused_with_the_words() {
+        for role in Role::EVERY {
+            assert_eq!(role.word().parse(), Ok(role));
+            assert!(role.name().starts_with(role.word()));
+        }
+        for text in ["", "Gateway", "gateway ", "worker"] {
+            let refused = text.parse::<Role>().unwrap_err();
+            assert!(Role::EVERY.iter().all(|role| refused.contains(role.word())), "{refused}");
+        }
+    }
+}
