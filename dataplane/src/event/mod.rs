@@ -12,6 +12,7 @@ mod brokered;
 pub mod claim;
 mod counters;
 pub mod deliver;
+mod die;
 mod envelope;
 mod roles;
 pub mod shards;

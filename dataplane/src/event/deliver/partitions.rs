@@ -24,6 +24,7 @@ use super::{Destination, Destinations, MAX_IN_FLIGHT, MAX_PER_TENANT, NO_DESTINA
 use crate::event::broker::{Delivered, Tenure};
 use crate::event::claim::{Claims, Conversation, conversation_key, event_key};
 use crate::event::counters::add;
+use crate::event::die::{self, Point};
 use crate::event::shards::Shards;
 use crate::event::spool::{LastAttempt, Mark, Pending, Record, Settlement};
 use crate::event::{Counters, Envelope, Key};
@@ -338,6 +339,7 @@ async fn step(shared: &Shared, key: &Key) -> After {
         () = &mut lost => None,
         next = work => Some(next),
     };
+    die::at(Point::Recorded);
     match next {
         Some(Next::Release) => shared.release(held),
         Some(Next::Hold) => {

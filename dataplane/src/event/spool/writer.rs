@@ -17,6 +17,7 @@ use super::settle::{self, remove};
 use super::{Spool, SpoolError};
 use crate::event::claim::Key;
 use crate::event::counters::add;
+use crate::event::die::{self, Point};
 use crate::event::{AcceptError, Accepted, Counters};
 
 /// Commands in one transaction at most: bounds what a caller waits for.
@@ -170,6 +171,7 @@ impl Writer {
             }
             return;
         }
+        die::at(Point::Committed);
         add(&self.counters.commits, 1);
         self.apply(effects);
         for reply in replies {
