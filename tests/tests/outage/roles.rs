@@ -4,7 +4,7 @@ use std::process::Command;
 
 #[test]
 fn no_role_loses_or_overtakes_when_it_dies() {
-    let counted = Command::new(env!("CARGO_BIN_EXE_chaos")).arg("20").output().unwrap();
+    let counted = Command::new(env!("CARGO_BIN_EXE_chaos")).args(["--kills", "20"]).output().unwrap();
     let said = String::from_utf8_lossy(&counted.stdout);
     assert!(counted.status.success(), "{said}\n{}", String::from_utf8_lossy(&counted.stderr));
 }
