@@ -225,3 +225,49 @@ pub fn settled_all(receivers: &[&Upstream], acknowledged: &Acknowledged) -> Vec<
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Events `a`, `b` and `c` of one conversation, acknowledged one after the other.
+    fn acknowledged() -> Acknowledged {
+        let now = Instant::now();
+        let sent = |id: &str| Sent { id: id.to_owned(), first: now, acknowledged: now + Duration::from_secs(1) };
+        HashMap::from([("49".to_owned(), ["a", "b", "c"].map(sent).to_vec())])
+    }
+
+    fn arrival(id: &str, sequence: u32, steps: (u64, u64), taken: bool) -> Arrival {
+        let (sequence, previous) = (sequence.to_string(), String::new());
+        Arrival { id: id.to_owned(), sequence, previous, flags: vec![], degraded: false, taken, steps, ended: None }
+    }
+
+    #[test]
+    fn an_attempt_before_the_answer_to_any_earlier_one_is_counted() {
+        let [a, b] = [arrival("a", 1, (0, 5), true), arrival("b", 2, (6, 7), true)];
+        let early = [a.clone(), b.clone(), arrival("c", 3, (4, 8), false), arrival("c", 3, (9, 10), true)];
+        let judged = judge(&acknowledged(), &early, &[]);
+        assert_eq!(judged.misordered, [("b".to_owned(), "c".to_owned())]);
+        let in_order = [a, b, arrival("c", 3, (8, 9), true)];
+        assert_eq!(count(&acknowledged(), &in_order), Counted { delivered: 3, ..Counted::default() });
+    }
+
+    #[test]
+    fn what_was_numbered_without_redis_hides_no_other_pair() {
+        let degraded = Arrival { degraded: true, ..arrival("b", 9, (0, 1), true) };
+        let judged =
+            judge(&acknowledged(), &[degraded, arrival("c", 3, (2, 3), true), arrival("a", 1, (4, 5), true)], &[]);
+        assert_eq!(judged.misordered, [("a".to_owned(), "c".to_owned())]);
+    }
+
+    #[test]
+    fn another_number_is_excused_only_while_redis_lost_what_it_had() {
+        let acknowledged = acknowledged();
+        let twice = [arrival("a", 1, (0, 1), true), arrival("a", 4, (2, 3), true)];
+        assert_eq!(count(&acknowledged, &twice).changed, 1);
+        let first = acknowledged["49"][0].first;
+        let judged = judge(&acknowledged, &twice, &[(first, first + Duration::from_millis(1))]);
+        assert_eq!((judged.counted.changed, judged.counted.renumbered, judged.counted.repeated), (0, 1, 1));
+        assert_eq!(judged.lost, ["b", "c"]);
+    }
+}

@@ -31,6 +31,8 @@ pub enum Kind {
     Gateway,
     /// A deliver is killed.
     Deliver,
+    /// A gateway, a deliver or a shard is told to end, as in a rollout, and started again.
+    Rollout,
     /// A shard is killed and away for a while.
     Shard,
     /// A shard hangs for a while.
@@ -45,6 +47,8 @@ pub enum Kind {
     Connections,
     /// The broker takes nothing for a while.
     BrokerBlocks,
+    /// Neither the broker nor any shard takes anything for a while.
+    Neither,
     /// Redis is killed and away for a while.
     Redis,
     /// Redis hangs for a while.
@@ -175,6 +179,8 @@ impl World<'_> {
             )?,
             Kind::BrokerHangs => self.broker(RabbitMq::hang, RabbitMq::go_on)?,
             Kind::BrokerBlocks => self.broker(RabbitMq::block, RabbitMq::unblock)?,
+            Kind::Rollout => self.roll_out()?,
+            Kind::Neither => self.neither()?,
             Kind::Connections => self.broker.close_connections()?,
             Kind::Redis => self.redis(
                 |redis| {
@@ -223,6 +229,26 @@ impl World<'_> {
         away(self.process(Role::Spool, at)?)?;
         self.meanwhile()?;
         back(self.process(Role::Spool, at)?)
+    }
+
+    fn roll_out(&mut self) -> io::Result<()> {
+        let role = match self.random.below(3) {
+            0 => Role::Gateway,
+            1 => Role::Deliver,
+            _ => Role::Spool,
+        };
+        let at = pick(&mut self.random, 2);
+        self.process(role, at)?.terminate()?;
+        self.traffic.pass_within(1 + self.random.below(10), SHORT);
+        self.process(role, at)?.restart()
+    }
+
+    fn neither(&mut self) -> io::Result<()> {
+        self.broker.block()?;
+        self.all.spools.iter().try_for_each(Gateway::hang)?;
+        self.traffic.pass_within(1 + self.random.below(30), SHORT);
+        self.all.spools.iter().try_for_each(Gateway::go_on)?;
+        self.broker.unblock()
     }
 
     fn broker(
