@@ -204,9 +204,13 @@ impl World<'_> {
         Ok(true)
     }
 
-    /// Some traffic while something is away; every fourth time something else is killed beside it.
+    /// Some traffic while something is away, every third time for longer than a confirm is waited for; every fourth
+    /// time something else is killed beside it.
     fn meanwhile(&mut self) -> io::Result<()> {
         self.traffic.pass_within(1 + self.random.below(30), SHORT);
+        if self.random.below(3) == 0 {
+            self.traffic.trickle(Duration::from_millis(1000 + self.random.below(4000)));
+        }
         if self.random.below(4) == 0 {
             let role = if self.random.below(2) == 0 { Role::Gateway } else { Role::Deliver };
             self.kill(role)?;

@@ -13,6 +13,8 @@ const SENDERS: u32 = 32;
 const CONVERSATIONS: u64 = 32;
 /// The pause before what was refused is sent again.
 const PAUSE: Duration = Duration::from_millis(250);
+/// How long what is refused is sent again when nothing new is.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One answer.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +73,9 @@ impl Steady {
                 self.answers.lock().unwrap_or_else(PoisonError::into_inner).push(answered);
                 if accepted {
                     break;
+                }
+                if stop() && due.elapsed() > PATIENCE {
+                    return;
                 }
                 client = None;
                 std::thread::sleep(PAUSE);
