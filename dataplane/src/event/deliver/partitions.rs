@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use super::attempt::{self, NotNow, Tried};
 use super::memory::Memory;
 use super::ready::Ready;
-use super::turn::{Turn, turn};
+use super::turn::{MAX_LOOKS, Turn, turn};
 use super::{Destination, Destinations, MAX_IN_FLIGHT, MAX_PER_TENANT, NO_DESTINATION_PAUSE, TIDY, now_ms};
 use crate::event::broker::{Delivered, Tenure};
 use crate::event::claim::{Claims, Conversation, conversation_key, event_key};
@@ -262,11 +262,16 @@ impl Shared {
         }
         let own = held.mark.as_ref().and_then(|mark| Some((self.shards.named(&mark.shard)?, mark.row)));
         if let Some((shard, row)) = own {
-            if !shard.record(Record { row: Some(row), ..record }).await {
-                // It owes the event still, and has it drained again when it stays away.
+            if shard.record(Record { row: Some(row), ..record }).await {
+                return true;
+            }
+            // It owes the event still. It was asked a moment ago, so it is told again soon; when it stays away it has
+            // the event drained again, which takes minutes.
+            let left_to_it = held.looks >= MAX_LOOKS;
+            if left_to_it {
                 tracing::warn!(shard = &*shard.name, "a shard does not answer; what came from it comes again");
             }
-            return true;
+            return left_to_it;
         }
         if let Some(shard) = shard.and_then(|name| self.shards.named(name)) {
             return shard.record(record).await;
