@@ -20,10 +20,17 @@ test-all *ARGS:
     cargo build --locked -p cli
     cargo test --locked --workspace "$@"
 
-# Two gateways, two delivers, two shards, RabbitMQ and Redis: kills them at random, and counts: `./dev chaos 200 7`.
-chaos OUTAGES="20" SEED="20261125":
+# Two gateways, two delivers, two shards, RabbitMQ and Redis: kills them at random, and counts:
+# `./dev chaos --kills 200 --seed 7`, or only some kinds of it: `--kinds broker-hangs,redis`. `--help` lists them.
+chaos *ARGS:
     cargo build --locked -p cli
-    cargo run --locked -p tests --bin chaos -- {{OUTAGES}} {{SEED}}
+    cargo run --locked -p tests --bin chaos -- "$@"
+
+# The same installation under steady load while something is away, and how long answers took:
+# `./dev outage --outage broker --seconds 120 --rate 500`.
+outage *ARGS:
+    cargo build --release --locked -p cli
+    cargo run --release --locked -p tests --bin outage -- "$@"
 
 # Formats the code.
 fmt:

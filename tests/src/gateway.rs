@@ -40,6 +40,7 @@ pub struct Gateway {
     folder: tempfile::TempDir,
     command: &'static [&'static str],
     arguments: Vec<String>,
+    data: PathBuf,
     child: Option<Child>,
 }
 
@@ -65,12 +66,26 @@ impl Gateway {
     /// # Errors
     /// When it does not become ready.
     pub fn start_as(command: &'static [&'static str], manifests: &str, arguments: &[&str]) -> io::Result<Self> {
+        Self::start_on(None, command, manifests, arguments)
+    }
+
+    /// The same with its data in a folder of the test's.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub fn start_on(
+        data: Option<&Path>,
+        command: &'static [&'static str],
+        manifests: &str,
+        arguments: &[&str],
+    ) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
         fs::create_dir(folder.path().join("config"))?;
         fs::write(folder.path().join("config/manifests.yaml"), manifests)?;
         let arguments = arguments.iter().map(|&text| text.to_owned()).collect();
-        let mut gateway =
-            Self { address: free_address()?, admin: free_address()?, folder, command, arguments, child: None };
+        let data = data.map_or_else(|| folder.path().join("data"), Path::to_owned);
+        let (address, admin) = (free_address()?, free_address()?);
+        let mut gateway = Self { address, admin, folder, command, arguments, data, child: None };
         // A port that was free may be taken by a test beside this one before the gateway has it.
         while let Err(error) = gateway.restart() {
             if !gateway.printed().contains("Address already in use") {
@@ -93,7 +108,7 @@ impl Gateway {
     /// The folder that it writes.
     #[must_use]
     pub fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.data.clone()
     }
 
     /// What it printed so far: the access log, then everything else.
@@ -160,14 +175,24 @@ impl Gateway {
     /// # Errors
     /// When it does not become ready.
     pub fn restart(&mut self) -> io::Result<()> {
+        self.begin(&[])?;
+        self.wait_ready()
+    }
+
+    /// Starts it again with variables of its environment, and waits for nothing.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn begin(&mut self, variables: &[(&str, &str)]) -> io::Result<()> {
         self.kill();
         let log = |name: &str| fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join(name));
         let mut command = Command::new(binary()?);
         command.args(self.command).arg("--config").arg(self.config()).arg("--data").arg(self.data());
         command.args(["--listen", &self.address.to_string(), "--admin", &self.admin.to_string()]);
+        command.envs(variables.iter().copied());
         command.args(&self.arguments).stdin(Stdio::null()).stdout(log("stdout")?).stderr(log("stderr")?);
         self.child = Some(command.spawn()?);
-        self.wait_ready()
+        Ok(())
     }
 
     fn wait_ready(&mut self) -> io::Result<()> {
@@ -193,6 +218,32 @@ impl Gateway {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+
+    /// Whether it ended by itself.
+    pub fn ended(&mut self) -> bool {
+        self.child.as_mut().is_none_or(|child| !matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// Stops it where it stands, as a process that gets no core; [`Self::go_on`] is the way back.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn hang(&self) -> io::Result<()> {
+        self.signal("-STOP")
+    }
+
+    /// Lets one that hangs go on.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn go_on(&self) -> io::Result<()> {
+        self.signal("-CONT")
+    }
+
+    fn signal(&self, signal: &str) -> io::Result<()> {
+        let child = self.child.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        Command::new("kill").args([signal, &child.id().to_string()]).status().map(drop)
     }
 
     /// SIGTERM, and waits for the end; its exit code.

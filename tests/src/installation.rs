@@ -7,21 +7,29 @@ use std::path::{Path, PathBuf};
 use dataplane::event::spool::operate::{Filter, Listed, list};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
+use crate::disk::Disk;
 use crate::gateway::{Gateway, free_address};
+use crate::proxy::{Network, Proxy};
 use crate::rabbitmq::RabbitMq;
 use crate::redis::Redis;
+
+/// How large the volume is that can be full: the log of a shard, several times over.
+const DISK_MEBIBYTES: u32 = 64;
 
 /// Writes the settings file of one process into a folder; its path.
 ///
 /// # Errors
 /// When a file cannot be written.
 pub fn settings(folder: &Path, broker: &RabbitMq, redis: Option<&Redis>, more: &str) -> io::Result<String> {
+    settings_at(folder, broker.address, redis.map(|redis| redis.address), more)
+}
+
+fn settings_at(folder: &Path, broker: SocketAddr, redis: Option<SocketAddr>, more: &str) -> io::Result<String> {
     let password = folder.join("broker-password");
     std::fs::write(&password, "guest")?;
-    let redis = redis.map(|redis| format!("redis: {{addresses: ['{}']}}\n", redis.url())).unwrap_or_default();
+    let redis = redis.map(|redis| format!("redis: {{addresses: ['redis://{redis}']}}\n")).unwrap_or_default();
     let text = format!(
-        "broker: {{addresses: ['amqp://{}'], user: guest, passwordFile: {}, partitions: 4, confirmTimeout: 2s}}\n{redis}{more}",
-        broker.address,
+        "broker: {{addresses: ['amqp://{broker}'], user: guest, passwordFile: {}, partitions: 4, confirmTimeout: 2s}}\n{redis}{more}",
         password.display()
     );
     let path = folder.join("settings.yaml");
@@ -78,6 +86,25 @@ pub fn roles(folder: &Path, broker: &RabbitMq, redis: &Redis) -> io::Result<Vec<
     ["gateway", "deliver", "spool"].into_iter().map(write).collect()
 }
 
+/// The network between one process and what it depends on.
+#[derive(Debug)]
+pub struct Link {
+    /// Which process, and what it reaches.
+    pub name: String,
+    proxy: Proxy,
+}
+
+impl Link {
+    fn start(name: String, target: SocketAddr) -> io::Result<Self> {
+        Ok(Self { name, proxy: Proxy::start(target)? })
+    }
+
+    /// Makes the network so, from now on.
+    pub fn set(&self, network: Network) {
+        self.proxy.set(network);
+    }
+}
+
 /// The processes of an installation.
 pub struct Installation {
     /// Those that accept.
@@ -88,12 +115,18 @@ pub struct Installation {
     pub spools: Vec<Gateway>,
     /// The settings of whoever looks after events.
     pub operate: PathBuf,
+    /// From each of them to the broker, Redis and the shards.
+    pub links: Vec<Link>,
+    /// The volume of the last shard, when this user may mount one; else why not.
+    pub disk: Result<Disk, String>,
     _folder: tempfile::TempDir,
 }
 
 const GATEWAY: &[&str] = &["dataplane", "--role", "gateway"];
 const DELIVER: &[&str] = &["dataplane", "--role", "deliver"];
 const SPOOL: &[&str] = &["dataplane", "--role", "spool"];
+/// Of each role.
+const EACH: usize = 2;
 
 impl Installation {
     /// Starts two of each on the same manifests; waits until all are ready.
@@ -104,32 +137,50 @@ impl Installation {
         let folder = tempfile::tempdir()?;
         let authority = Authority::new()?;
         let listen = [free_address()?, free_address()?];
-        let shard = |(at, address): (usize, &SocketAddr)| format!("{{name: spool-{at}, address: 'https://{address}'}}");
-        let shards = listen.iter().enumerate().map(shard).collect::<Vec<_>>().join(", ");
-        let start = |command: &'static [&'static str], role: &str, at: usize| {
-            let own = folder.path().join(format!("{role}-{at}"));
+        let disk = Disk::mount(DISK_MEBIBYTES).map_err(|error| error.to_string());
+        let mut links = Vec::new();
+        let mut start = |command: &'static [&'static str], role: &str, at: usize| {
+            let process = format!("{role}-{at}");
+            let own = folder.path().join(&process);
             std::fs::create_dir(&own)?;
             let tls = authority.issue(role, &own)?;
+            let mut lead = |to: &str, target: SocketAddr| -> io::Result<SocketAddr> {
+                let link = Link::start(format!("{process} to {to}"), target)?;
+                let address = link.proxy.address;
+                links.push(link);
+                Ok(address)
+            };
+            let (broker, redis) = (lead("broker", broker.address)?, lead("redis", redis.address)?);
+            let mut shards = Vec::new();
+            for (at, address) in listen.iter().enumerate() {
+                let address = lead(&format!("spool-{at}"), *address)?;
+                shards.push(format!("{{name: spool-{at}, address: 'https://{address}'}}"));
+            }
             let held = match listen.get(at) {
                 Some(address) if role == "spool" => format!("name: spool-{at}, listen: '{address}', "),
                 Some(_) | None => String::new(),
             };
             let more = format!(
-                "spool: {{{held}shards: [{shards}], tls: {tls}}}\ndeliver: {{name: deliver-{at}, delivers: [deliver-0, deliver-1]}}\n"
+                "spool: {{{held}shards: [{}], tls: {tls}}}\ndeliver: {{name: deliver-{at}, delivers: [deliver-0, deliver-1]}}\n",
+                shards.join(", ")
             );
-            let settings = settings(&own, broker, Some(redis), &more)?;
-            Gateway::start_as(command, manifests, &["--cores", "1", "--settings", &settings])
+            let settings = settings_at(&own, broker, Some(redis), &more)?;
+            let last_shard = role == "spool" && at + 1 == EACH;
+            let data = disk.as_ref().ok().filter(|_| last_shard).map(Disk::path);
+            Gateway::start_on(data, command, manifests, &["--cores", "1", "--settings", &settings])
         };
-        let two = |command: &'static [&'static str], role: &'static str| -> io::Result<Vec<Gateway>> {
-            (0..2).map(|at| start(command, role, at)).collect()
+        let mut each = |command: &'static [&'static str], role: &'static str| -> io::Result<Vec<Gateway>> {
+            (0..EACH).map(|at| start(command, role, at)).collect()
         };
-        let spools = two(SPOOL, "spool")?;
-        let (delivers, gateways) = (two(DELIVER, "deliver")?, two(GATEWAY, "gateway")?);
+        let (spools, delivers, gateways) =
+            (each(SPOOL, "spool")?, each(DELIVER, "deliver")?, each(GATEWAY, "gateway")?);
         let own = folder.path().join("operate");
         std::fs::create_dir(&own)?;
         let (tls, operate) = (authority.issue("operate", &own)?, own.join("settings.yaml"));
+        let shard = |(at, address): (usize, &SocketAddr)| format!("{{name: spool-{at}, address: 'https://{address}'}}");
+        let shards = listen.iter().enumerate().map(shard).collect::<Vec<_>>().join(", ");
         std::fs::write(&operate, format!("spool: {{shards: [{shards}], tls: {tls}}}\n"))?;
-        Ok(Self { gateways, delivers, spools, operate, _folder: folder })
+        Ok(Self { gateways, delivers, spools, operate, links, disk, _folder: folder })
     }
 
     /// Waits until all are connected to the broker and Redis.
@@ -159,5 +210,19 @@ impl Installation {
     pub fn printed(&self) -> String {
         let all = self.gateways.iter().chain(&self.delivers).chain(&self.spools);
         all.map(Gateway::printed).collect::<Vec<_>>().join("\n--\n")
+    }
+
+    /// Writes what each of them printed into a folder, a file each.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn keep_logs(&self, folder: &Path) -> io::Result<()> {
+        std::fs::create_dir_all(folder)?;
+        for (role, processes) in [("gateway", &self.gateways), ("deliver", &self.delivers), ("spool", &self.spools)] {
+            for (at, process) in processes.iter().enumerate() {
+                std::fs::write(folder.join(format!("{role}-{at}.log")), process.printed())?;
+            }
+        }
+        Ok(())
     }
 }

@@ -1,13 +1,18 @@
 //! The harness of the test binaries: processes, upstreams and clients on free loopback ports.
 
 pub mod client;
+pub mod count;
+pub mod disk;
 pub mod documents;
 pub mod events;
 pub mod gateway;
 pub mod installation;
 pub mod manifests;
 pub mod mmdb;
+pub mod outages;
+pub mod proxy;
 pub mod rabbitmq;
 pub mod redis;
+pub mod steady;
 pub mod traffic;
 pub mod upstream;

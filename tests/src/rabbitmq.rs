@@ -183,6 +183,28 @@ impl RabbitMq {
         }
     }
 
+    /// Stops it where it stands, as a node that hangs; [`Self::go_on`] is the way back.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn hang(&self) -> io::Result<()> {
+        self.signal("-STOP")
+    }
+
+    /// Lets one that hangs go on.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn go_on(&self) -> io::Result<()> {
+        self.signal("-CONT")
+    }
+
+    fn signal(&self, signal: &str) -> io::Result<()> {
+        let broker = self.broker.lock().unwrap_or_else(PoisonError::into_inner);
+        let child = broker.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        Command::new("kill").args([signal, &child.id().to_string()]).status().map(drop)
+    }
+
     /// SIGTERM, and waits for the end.
     pub fn stop(&self) {
         let broker = self.broker.lock().unwrap_or_else(PoisonError::into_inner).take();

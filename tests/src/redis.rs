@@ -167,6 +167,32 @@ impl Redis {
         fs::remove_file(self.data())
     }
 
+    /// Keeps a copy of its log of writes, for [`Self::go_back`]; for one that appends to one.
+    ///
+    /// # Errors
+    /// When it cannot be copied.
+    pub fn remember(&self) -> io::Result<()> {
+        // Nothing is written while it is copied.
+        self.hang()?;
+        let copied = copy(&self.appended(), &self.folder.path().join("remembered"));
+        self.go_on()?;
+        copied
+    }
+
+    /// Starts it again with what it held when it was last told to [`Self::remember`], as one that is restored.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn go_back(&mut self) -> io::Result<()> {
+        self.kill();
+        copy(&self.folder.path().join("remembered"), &self.appended())?;
+        self.restart()
+    }
+
+    fn appended(&self) -> PathBuf {
+        self.folder.path().join("appendonlydir")
+    }
+
     fn data(&self) -> PathBuf {
         self.folder.path().join("dump.rdb")
     }
@@ -229,6 +255,19 @@ impl Redis {
             let _ = child.wait();
         }
     }
+}
+
+/// Makes a folder hold the files of another, and no others.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    if to.exists() {
+        fs::remove_dir_all(to)?;
+    }
+    fs::create_dir(to)?;
+    for file in fs::read_dir(from)? {
+        let file = file?;
+        fs::copy(file.path(), to.join(file.file_name()))?;
+    }
+    Ok(())
 }
 
 impl Drop for Redis {

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,10 @@ pub struct Received {
     pub body: Vec<u8>,
     /// The status that it was answered with; 0 when it was not.
     pub answered: u16,
+    /// Its place among all that this upstream did: when it had come, and when it was answered or given up.
+    pub steps: (u64, u64),
+    /// When it was answered or given up.
+    pub ended: Option<Instant>,
 }
 
 impl Received {
@@ -55,11 +59,16 @@ type Script = dyn Fn(&Received) -> Reply + Send + Sync;
 struct Log {
     received: Mutex<Vec<Received>>,
     more: Condvar,
+    steps: AtomicU64,
 }
 
 impl Log {
     fn lock(&self) -> MutexGuard<'_, Vec<Received>> {
         self.received.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn step(&self) -> u64 {
+        self.steps.fetch_add(1, Ordering::AcqRel)
     }
 }
 
@@ -120,19 +129,25 @@ impl Upstream {
         self.log.lock().clone()
     }
 
+    /// What came after the first so many.
+    #[must_use]
+    pub fn received_after(&self, count: usize) -> Vec<Received> {
+        self.log.lock().get(count..).unwrap_or_default().to_vec()
+    }
+
     /// Waits until at least `count` requests came, or patience ends; what came.
     #[must_use]
     pub fn wait_for(&self, count: usize) -> Vec<Received> {
-        let until = Instant::now() + PATIENCE;
-        let mut received = self.log.lock();
-        while received.len() < count {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            received = self.log.more.wait_timeout(received, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        received.clone()
+        let _ = self.wait_for_within(count, PATIENCE);
+        self.received()
+    }
+
+    /// The same with another patience; whether they came.
+    #[must_use]
+    pub fn wait_for_within(&self, count: usize, patience: Duration) -> bool {
+        let fewer = |received: &mut Vec<Received>| received.len() < count;
+        let waited = self.log.more.wait_timeout_while(self.log.lock(), patience, fewer);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 }
 
@@ -151,9 +166,11 @@ fn serve(stream: TcpStream, script: &Script, log: &Log, stop: &AtomicBool) {
         if stop.load(Ordering::Acquire) {
             return;
         }
+        let came = log.step();
         let reply = script(&received);
         let answered = if let Reply::Status(status, _) = &reply { *status } else { 0 };
-        log.lock().push(Received { answered, ..received });
+        let (steps, ended) = ((came, log.step()), Some(Instant::now()));
+        log.lock().push(Received { answered, steps, ended, ..received });
         log.more.notify_all();
         let sent = match reply {
             Reply::Status(status, body) => {

@@ -5,10 +5,9 @@
 
 #![expect(clippy::print_stdout, reason = "the test says what it counted")]
 
+use tests::count::{Counted, count, settled};
 use tests::gateway::Gateway;
-use tests::traffic::{
-    CONVERSATIONS_PER_SENDER, Counted, Random, SENDERS, Traffic, count, manifests, receiver, sender, settled,
-};
+use tests::traffic::{CONVERSATIONS_PER_SENDER, Random, SENDERS, Traffic, manifests, receiver, sender};
 
 /// How often the gateway is killed; `POSTERN_KILLS` asks for more.
 fn kills() -> u64 {
@@ -35,7 +34,7 @@ fn no_acknowledged_event_is_lost_or_overtaken_whenever_the_gateway_is_killed() {
     });
     let acknowledged = traffic.acknowledged();
     let arrived = settled(&receiver, &acknowledged);
-    let Counted { lost, misordered, repeated, changed, degraded: _ } = count(&acknowledged, &arrived);
+    let Counted { lost, misordered, repeated, changed, .. } = count(&acknowledged, &arrived);
     println!(
         "kills {}, acknowledged {}, attempts {}, lost {lost}, misordered {misordered}, repeated {repeated}",
         kills(),

@@ -12,6 +12,7 @@ use policy::names::TenantName;
 use super::broker::{Outgoing, Publisher, partition_of};
 use super::claim::{Claim, Claims, Confirmed, Key, Wanted, conversation_key, event_key};
 use super::counters::add;
+use super::die::{self, Point};
 use super::shards::{Depths, NamedShard, Shards};
 use super::spool::Numbered;
 use super::{AcceptError, Accepted, Counters, Entry, Envelope, NewEvent};
@@ -69,11 +70,13 @@ impl Brokered {
             }
         }
         let underway = self.number(alive).await;
+        die::at(Point::Claimed);
         if let Some(tenant) = self.full(&underway) {
             add(&self.counters.pending_full, 1);
             return Err(AcceptError::PendingFull { tenant });
         }
         let failed = self.publish(&underway).await;
+        die::at(Point::Durable);
         if let Some(claims) = &self.claims {
             // Also when others failed: the sender repeats all of them, and these are durable. What has no claim is
             // not confirmed either: its number is nobody's memo.

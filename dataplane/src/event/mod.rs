@@ -12,6 +12,7 @@ mod brokered;
 pub mod claim;
 mod counters;
 pub mod deliver;
+mod die;
 mod envelope;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;

@@ -39,7 +39,7 @@ async fn a_number_is_the_time_of_redis_in_microseconds_or_one_more_than_the_last
     let ahead = number + 3_600_000_000;
     claims.delivered(conversation(1), ahead);
     wait_until(async || claims.done_up_to(&[conversation(1)]).await.unwrap() == [Some(ahead)]).await;
-    assert_eq!(new(claim(&claims, 2, 1).await), (ahead + 1, Some(ahead)));
+    assert_eq!(new(claim(&claims, 2, 1).await), (ahead + 1, None));
     assert_eq!(new(claim(&claims, 3, 1).await), (ahead + 2, Some(ahead + 1)));
 }
 
@@ -55,7 +55,22 @@ async fn an_emptied_redis_numbers_on_upwards() {
 }
 
 #[tokio::test]
-async fn a_restored_old_dump_numbers_on_upwards() {
+async fn what_is_delivered_after_redis_forgot_is_not_taken_for_the_last_that_was_claimed() {
+    let redis = Redis::start().unwrap();
+    let claims = connect(settings(&redis)).await;
+    let (first, _) = new(claim(&claims, 1, 1).await);
+    // A shard keeps it, as far as anybody knows.
+    let (second, _) = new(claim(&claims, 2, 1).await);
+    redis.flush().unwrap();
+    claims.delivered(conversation(1), first);
+    wait_until(async || claims.done_up_to(&[conversation(1)]).await.unwrap() == [Some(first)]).await;
+    let (third, previous) = new(claim(&claims, 3, 1).await);
+    assert!(third > second);
+    assert_eq!(previous, None, "it follows {second}, of which nothing is known any more");
+}
+
+#[tokio::test]
+async fn a_restored_old_dump_numbers_on_upwards_and_is_not_believed_to_know_the_last_number() {
     let mut redis = Redis::start().unwrap();
     let claims = connect(settings(&redis)).await;
     let (old, _) = new(claim(&claims, 1, 1).await);
@@ -72,7 +87,8 @@ async fn a_restored_old_dump_numbers_on_upwards() {
         panic!("{answer:?}")
     };
     assert!(sequence > lost && lost > old);
-    assert_eq!(previous, Some(old), "the dump knows its last number");
+    assert_eq!(previous, None, "the dump knows {old}, and {lost} came after it");
+    assert_eq!(new(claim(&claims, 4, 1).await).1, Some(sequence));
     // The claim that the dump does not know is a new one, and higher.
     assert!(new(claim(&claims, 2, 1).await).0 > sequence);
     assert_eq!(claim(&claims, 1, 1).await, Claim::TakenOver { sequence: old, previous: None });
@@ -142,11 +158,12 @@ async fn two_tenants_share_neither_ids_nor_conversations() {
 async fn the_record_of_a_conversation_only_rises_and_survives_a_claim() {
     let redis = Redis::start().unwrap();
     let claims = connect(settings(&redis)).await;
-    claims.delivered(conversation(1), 20);
-    claims.delivered(conversation(1), 10);
-    claims.delivered(conversation(2), 5);
+    let (base, _) = new(claim(&claims, 9, 9).await);
+    claims.delivered(conversation(1), base + 20);
+    claims.delivered(conversation(1), base + 10);
+    claims.delivered(conversation(2), base + 5);
     let both = [conversation(1), conversation(2), conversation(3)];
-    wait_until(async || claims.done_up_to(&both).await.unwrap() == [Some(20), Some(5), None]).await;
-    assert_eq!(new(claim(&claims, 1, 1).await).1, Some(20));
-    assert_eq!(claims.done_up_to(&both).await.unwrap(), [Some(20), Some(5), None]);
+    wait_until(async || claims.done_up_to(&both).await.unwrap() == [Some(base + 20), Some(base + 5), None]).await;
+    assert!(new(claim(&claims, 1, 1).await).0 > base + 20);
+    assert_eq!(claims.done_up_to(&both).await.unwrap(), [Some(base + 20), Some(base + 5), None]);
 }

@@ -3,11 +3,12 @@
 use std::process::Command;
 
 use tests::client::Answer;
+use tests::count::arrivals;
 use tests::gateway::{Gateway, binary};
 use tests::installation::Installation;
 use tests::rabbitmq::RabbitMq;
 use tests::redis::Redis;
-use tests::traffic::{HOST, arrivals, body, manifests, sign};
+use tests::traffic::{HOST, body, manifests, sign};
 use tests::upstream::{Reply, Upstream};
 
 fn send(gateway: &Gateway, tenant: &str, phone: &str, id: &str) -> Answer {

@@ -1,10 +1,11 @@
 //! One event after the other, and what each part of the path does with it.
 
+use tests::count::arrivals;
 use tests::gateway::Gateway;
 use tests::installation::settings;
 use tests::rabbitmq::RabbitMq;
 use tests::redis::Redis;
-use tests::traffic::{HOST, arrivals, body, manifests, sign};
+use tests::traffic::{HOST, body, manifests, sign};
 use tests::upstream::{Reply, Upstream};
 
 use super::connected;

@@ -28,6 +28,7 @@ use super::publish::{Answers, Job, Shared};
 use super::settings::places;
 use super::topology::routing_key;
 use super::{BrokerError, BrokerSettings, State, topology};
+use crate::event::die::{self, Point};
 
 /// Channels at most; partitions share them when there are more.
 const MAX_CHANNELS: u16 = 16;
@@ -222,6 +223,7 @@ impl<'a> Window<'a> {
             let asked = Asked { batch: batch.clone(), index };
             self.send(message, key, Some(asked), room.split(count)).await;
         }
+        die::at(Point::Sent);
     }
 
     async fn send(

@@ -25,6 +25,11 @@ impl Layout {
         format!("{}:probe", self.prefix)
     }
 
+    /// Which process of Redis was asked last, and since when.
+    pub(super) fn run(&self) -> String {
+        format!("{}:run", self.prefix)
+    }
+
     fn key(&self, tenant: &TenantName, kind: u8, rest: &[u8]) -> Vec<u8> {
         let tenant = tenant.as_str().as_bytes();
         let mut key = Vec::with_capacity(self.prefix.len() + tenant.len() + rest.len() + 4);

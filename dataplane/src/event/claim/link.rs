@@ -17,6 +17,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
 use super::layout::Layout;
+use super::script::{Call, Script};
 use super::settings::{ClaimsError, RedisSettings};
 use crate::event::counters::add;
 
@@ -37,15 +38,17 @@ const MAX_PAUSE: Duration = Duration::from_secs(2);
 
 /// A Redis, or a cluster of them.
 #[derive(Clone)]
-enum Server {
+enum Reached {
     Single(MultiplexedConnection),
     Cluster(ClusterConnection),
 }
 
-/// The way to it, and what goes there and back.
+/// The way to it, what goes there and back, and since when it has lost nothing that it answered.
 #[derive(Clone)]
 pub(super) struct Connection {
-    server: Server,
+    reached: Reached,
+    /// In microseconds, by its own clock. 0 where that is not known: of a cluster, and of a server that may not say.
+    pub(super) since_us: i64,
     traffic: Arc<RedisTraffic>,
 }
 
@@ -67,9 +70,9 @@ impl Connection {
         let sent = command.args_iter().map(|arg| if let Arg::Simple(bytes) = arg { bytes.len() } else { 0 });
         add(&self.traffic.round_trips, 1);
         add(&self.traffic.sent_bytes, sent.sum::<usize>() as u64);
-        let answer = match &mut self.server {
-            Server::Single(connection) => connection.req_packed_command(command).await,
-            Server::Cluster(connection) => connection.req_packed_command(command).await,
+        let answer = match &mut self.reached {
+            Reached::Single(connection) => connection.req_packed_command(command).await,
+            Reached::Cluster(connection) => connection.req_packed_command(command).await,
         };
         let answer = answer.and_then(Value::extract_error);
         match &answer {
@@ -145,6 +148,7 @@ enum Broken {
 pub(super) struct Link {
     settings: RedisSettings,
     probe: Cmd,
+    run: (Script, String),
     current: watch::Sender<Option<Connection>>,
     suspected: Notify,
     eviction: Mutex<Eviction>,
@@ -164,6 +168,7 @@ impl Link {
         Self {
             settings,
             probe,
+            run: (Script::new(include_str!("run.lua")), layout.run()),
             current: watch::Sender::new(None),
             suspected: Notify::new(),
             eviction: Mutex::default(),
@@ -236,7 +241,7 @@ impl Link {
         let nodes = self.settings.nodes()?;
         let certificates = self.settings.certificates()?;
         let limit = self.settings.connect_timeout;
-        let server = if self.settings.cluster {
+        let reached = if self.settings.cluster {
             let mut builder = ClusterClient::builder(nodes)
                 .connection_timeout(limit)
                 .response_timeout(self.patience())
@@ -244,7 +249,7 @@ impl Link {
             if let Some(certificates) = certificates {
                 builder = builder.certs(certificates);
             }
-            Server::Cluster(timed(limit, builder.build()?.get_async_connection()).await?)
+            Reached::Cluster(timed(limit, builder.build()?.get_async_connection()).await?)
         } else {
             let node = nodes.get(attempt % nodes.len().max(1)).ok_or(ClaimsError::NoAddress)?.clone();
             let client = match certificates {
@@ -257,12 +262,28 @@ impl Link {
                 .set_pipeline_buffer_size(MAX_QUEUED)
                 .set_concurrency_limit(MAX_IN_FLIGHT);
             let connecting = client.get_multiplexed_async_connection_with_config(&config);
-            Server::Single(timed(limit, connecting).await?)
+            Reached::Single(timed(limit, connecting).await?)
         };
-        let mut connection = Connection { server, traffic: self.traffic.clone() };
+        let mut connection = Connection { reached, since_us: 0, traffic: self.traffic.clone() };
         self.probe(&mut connection).await?;
         self.look_at_eviction(&mut connection).await;
+        if !self.settings.cluster {
+            connection.since_us = timed(self.patience(), self.since(&mut connection)).await?;
+        }
         Ok(connection)
+    }
+
+    /// Since when this server runs, as all who asked it have seen it.
+    async fn since(&self, connection: &mut Connection) -> RedisResult<i64> {
+        let mut info = redis::cmd("INFO");
+        info.arg("server");
+        // One that may not say is taken to be the same for ever.
+        let Ok(info) = connection.ask(&info).await else { return Ok(0) };
+        let info: String = redis::from_redis_value(info)?;
+        let Some(run) = info.lines().find_map(|line| line.strip_prefix("run_id:")) else { return Ok(0) };
+        let (script, key) = &self.run;
+        let call = Call { keys: vec![key.clone().into_bytes()], arguments: vec![run.trim().as_bytes().to_vec()] };
+        redis::from_redis_value(call.run(script, connection).await?).map_err(RedisError::from)
     }
 
     async fn look_at_eviction(&self, connection: &mut Connection) {

@@ -191,9 +191,9 @@ impl Claims {
     /// [`Away`]: none of them has a number that may be used.
     pub async fn claim(&self, wanted: Vec<Wanted>) -> Result<Vec<Claim>, Away> {
         let Shared { layout, scripts, counters, .. } = &*self.0.shared;
-        let calls = calls_by_tenant(&wanted, layout);
         let claims = self
             .ask(async |connection: Connection| {
+                let calls = calls_by_tenant(&wanted, layout, connection.since_us);
                 let run = async |(places, call): &(Vec<usize>, Call)| {
                     let answer = call.run(&scripts.claim, &mut connection.clone()).await?;
                     RedisResult::Ok((places.clone(), read_claims(&answer)?))
@@ -315,7 +315,7 @@ impl Claims {
 }
 
 /// One call for each tenant, with the places of its entries in the POST.
-fn calls_by_tenant(wanted: &[Wanted], layout: &Layout) -> Vec<(Vec<usize>, Call)> {
+fn calls_by_tenant(wanted: &[Wanted], layout: &Layout, since_us: i64) -> Vec<(Vec<usize>, Call)> {
     let mut calls: Vec<(&TenantName, Vec<usize>, Call)> = Vec::new();
     for (place, Wanted { tenant, event, conversation }) in wanted.iter().enumerate() {
         let at = calls.iter().position(|(own, ..)| *own == tenant).unwrap_or_else(|| {
@@ -323,6 +323,7 @@ fn calls_by_tenant(wanted: &[Wanted], layout: &Layout) -> Vec<(Vec<usize>, Call)
             call.keys.push(layout.record(tenant));
             call.number(MEMO_KEPT.as_millis());
             call.number(CONVERSATION_KEPT.as_millis());
+            call.number(since_us);
             calls.push((tenant, Vec::new(), call));
             calls.len() - 1
         });

@@ -1,4 +1,4 @@
-//! The three scripts, and how one is called.
+//! The scripts, and how one is called.
 
 use redis::{Cmd, ErrorKind, RedisResult, Script as Hashed, ServerErrorKind, Value};
 
@@ -10,6 +10,12 @@ pub(super) struct Script {
     sha: String,
 }
 
+impl Script {
+    pub(super) fn new(text: &'static str) -> Self {
+        Self { text, sha: Hashed::new(text).get_hash().to_owned() }
+    }
+}
+
 /// What a claim, a confirmation and a delivery run.
 pub(super) struct Scripts {
     pub(super) claim: Script,
@@ -19,11 +25,10 @@ pub(super) struct Scripts {
 
 impl Default for Scripts {
     fn default() -> Self {
-        let script = |text| Script { text, sha: Hashed::new(text).get_hash().to_owned() };
         Self {
-            claim: script(include_str!("claim.lua")),
-            confirm: script(include_str!("confirm.lua")),
-            delivered: script(include_str!("delivered.lua")),
+            claim: Script::new(include_str!("claim.lua")),
+            confirm: Script::new(include_str!("confirm.lua")),
+            delivered: Script::new(include_str!("delivered.lua")),
         }
     }
 }

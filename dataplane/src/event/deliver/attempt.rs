@@ -13,6 +13,7 @@ use policy::route::TimeoutsIr;
 
 use super::pauses::jitter;
 use super::{Destination, now_ms, signature};
+use crate::event::die::{self, Point};
 use crate::event::spool::{Death, LastAttempt, Pending, Settlement};
 use crate::http::RequestBody as NoBody;
 use crate::telemetry::chain;
@@ -55,6 +56,7 @@ pub(super) async fn attempt(core: &UpstreamCore, pending: &Pending, to: &Destina
         Ok(answer) => answer?,
         Err(_) => Answer { outcome: Outcome::Unanswered, status: None, text: format!("no answer in {:?}", to.timeout) },
     };
+    die::at(Point::Attempted);
     let last = LastAttempt { attempts: made, status: answer.status, answer: answer.text };
     Ok(match to.schedule.judge(answer.outcome, made, jitter()) {
         Verdict::Delivered => Tried { settlement: Settlement::Delivered, pause: None },

@@ -9,6 +9,7 @@ use super::{Settlement, Shared};
 use crate::event::broker::{NotPublished, Outgoing, Publisher, partition_of};
 use crate::event::claim::{Claims, Conversation, conversation_key};
 use crate::event::counters::add;
+use crate::event::die::{self, Point};
 use crate::event::shards::Shards;
 use crate::event::spool::{Ask, LastAttempt, Pending, Read, StoreId, Verdict};
 use crate::event::{Counters, Envelope, Key};
@@ -149,6 +150,7 @@ async fn drain_batch(shared: &Shared, beside: &Beside, batch: Vec<Read>) -> bool
         }
     }
     let published = beside.publisher.publish(outgoing).await;
+    die::at(Point::Drained);
     for (row, outcome) in rows.iter().zip(&published) {
         if *outcome == Err(NotPublished::TooLarge) {
             // It would never fit, and holds up its partition: it is attempted from here.

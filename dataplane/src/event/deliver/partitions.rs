@@ -22,11 +22,12 @@ use super::dead;
 use super::memory::Memory;
 use super::pauses;
 use super::ready::Ready;
-use super::turn::{Turn, turn};
+use super::turn::{MAX_LOOKS, Turn, turn};
 use super::{Destination, Destinations, MAX_IN_FLIGHT, MAX_PER_TENANT, NO_DESTINATION, TIDY, UNRECORDED, now_ms};
 use crate::event::broker::{Delivered, Tenure};
 use crate::event::claim::{Claims, Conversation, conversation_key, event_key};
 use crate::event::counters::add;
+use crate::event::die::{self, Point};
 use crate::event::shards::Shards;
 use crate::event::spool::{LastAttempt, Mark, Pending, Place, Record, Settlement, StoreId};
 use crate::event::{Counters, Envelope, Key};
@@ -44,6 +45,8 @@ const WAIT_FOR_GAP: Duration = Duration::from_secs(5);
 /// Events of one tenant that are held unacknowledged; more are parked rather than attempted while its attempts take
 /// all that it may have in flight.
 const MAX_HELD_PER_TENANT: usize = 96;
+/// How often an attempt on a drained copy is made whose shard answers, and records nothing: some 20 seconds.
+const MAX_UNRECORDED: u32 = 5;
 
 /// What delivering from the broker needs.
 pub struct PartitionSettings {
@@ -279,11 +282,16 @@ impl Shared {
         }
         let own = held.mark.as_ref().and_then(|mark| Some((self.shards.named(&mark.shard)?, mark.place)));
         if let Some((shard, place)) = own {
-            if !shard.record(Record { row: Some(place), ..record }).await {
-                // It owes the event still, and has it drained again when it stays away.
+            if shard.record(Record { row: Some(place), ..record }).await {
+                return true;
+            }
+            // It owes the event still. It was asked a moment ago, so it is told again soon; when it stays away it has
+            // the event drained again, which takes minutes.
+            let left_to_it = held.looks >= MAX_LOOKS || held.unrecorded >= MAX_UNRECORDED;
+            if left_to_it {
                 tracing::warn!(shard = &*shard.name, "a shard does not answer; what came from it comes again");
             }
-            return true;
+            return left_to_it;
         }
         if let Some(shard) = shard.and_then(|name| self.shards.named(name)) {
             return shard.record(record).await;
@@ -357,6 +365,7 @@ async fn step(shared: &Shared, key: &Key) -> After {
         () = &mut lost => None,
         next = work => Some(next),
     };
+    die::at(Point::Recorded);
     match next {
         Some(Next::Release) => shared.release(held),
         Some(Next::Hold) => {

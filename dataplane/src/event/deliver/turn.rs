@@ -13,7 +13,7 @@ use crate::event::claim::Conversation;
 use crate::event::spool::{Ask, Verdict};
 
 /// How often a drained copy is looked at whose shard does not answer, a second apart.
-const MAX_LOOKS: u32 = 20;
+pub(super) const MAX_LOOKS: u32 = 20;
 
 /// What becomes of an event before any attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]

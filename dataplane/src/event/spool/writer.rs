@@ -20,6 +20,7 @@ use super::{Spool, SpoolError};
 use crate::event::Counters;
 use crate::event::claim::Key;
 use crate::event::counters::add;
+use crate::event::die::{self, Point};
 
 /// Commands in one transaction at most: bounds what a caller waits for.
 const COMMANDS_AT_ONCE: usize = 512;
@@ -152,6 +153,7 @@ impl Writer {
     fn commit(&mut self, batch: Vec<Command>) {
         match self.perform_all(&batch) {
             Ok(Performed { outcomes, effects }) => {
+                die::at(Point::Committed);
                 add(&self.counters.commits, 1);
                 let failed = outcomes.iter().filter(|outcome| outcome.is_err()).count();
                 add(&self.counters.not_durable, failed as u64);
