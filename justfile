@@ -12,7 +12,7 @@ default:
     @just --list --unsorted
 
 # Everything that must hold: format, lints, directions, licences, every test, the demo's story. What CI runs.
-test: fmt-check lint check-each deny test-all (demo "--once")
+test: fmt-check lint fuzz-check check-each deny test-all (demo "--once")
     @echo "test: everything holds"
 
 # The tests alone; those that start the real binary find it built.
@@ -127,6 +127,10 @@ coverage *PARTS: _cargo-llvm-cov
 # property tests in `./dev test`.
 fuzz TARGET SECONDS="60":
     cd fuzz && cargo +nightly fuzz run {{TARGET}} -- -max_total_time={{SECONDS}}
+
+# The fuzz targets compile; they are a workspace of their own.
+fuzz-check:
+    cd fuzz && cargo check --quiet --locked --target-dir ../target
 
 # What the build server runs.
 ci: test

@@ -44,7 +44,7 @@ fuzz_target!(|input: (Vec<Vec<u8>>, String, bool, Vec<u8>)| {
         let (method, address) = (&Method::POST, Ipv4Addr::LOCALHOST.into());
         let head = RequestHead { method, host: "h", path: "/", query: Some(&query), headers: &headers, address };
         assert!(verifier.verify(&head, UrlScheme::Https, &body, 1_614_265_330).is_err());
-        let token = Secret::new(b"a token that the fuzzer does not guess");
+        let token = Secret::new(b"a token that the fuzzer does not guess".as_slice());
         let answer = asked(provider, &RequestHead { method: &Method::GET, ..head }, Some(&token));
         let by_token = matches!(provider, Provider::WhatsApp | Provider::Meta);
         assert!(!by_token || answer.is_err());

@@ -10,7 +10,7 @@ use policy::names::TenantName;
 use policy::secret::Secret;
 
 static METHOD: LazyLock<JwtMethod> = LazyLock::new(|| {
-    let material = KeyMaterial::Hmac(Secret::new(b"a secret that the fuzzer does not guess"));
+    let material = KeyMaterial::Hmac(Secret::new(b"a secret that the fuzzer does not guess".as_slice()));
     let ir = JwtIr {
         name: "fuzzed".into(),
         issuer: "https://auth.example".into(),
