@@ -65,6 +65,13 @@ async fn a_redis_that_hangs_costs_a_claim_its_timeout_and_no_more() {
 }
 
 #[tokio::test]
+async fn a_redis_that_is_full_when_it_is_first_asked_is_connected_all_the_same() {
+    let redis = Redis::start().unwrap();
+    redis.set("maxmemory", "1").unwrap();
+    assert_eq!(connect(settings(&redis)).await.state(), ClaimsState::Connected);
+}
+
+#[tokio::test]
 async fn a_full_redis_is_away_for_what_is_new_and_knows_what_it_knows() {
     let redis = Redis::start().unwrap();
     let claims = connect(settings(&redis)).await;

@@ -268,7 +268,12 @@ impl Link {
         self.probe(&mut connection).await?;
         self.look_at_eviction(&mut connection).await;
         if !self.settings.cluster {
-            connection.since_us = timed(self.patience(), self.since(&mut connection)).await?;
+            connection.since_us = match timed(self.patience(), self.since(&mut connection)).await {
+                Ok(since_us) => since_us,
+                // It is full: what it knows of numbers is not believed.
+                Err(Broken::Redis(error)) if is_refusal(&error) => i64::MAX,
+                Err(why) => return Err(why),
+            };
         }
         Ok(connection)
     }
