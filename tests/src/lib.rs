@@ -4,6 +4,7 @@ pub mod client;
 pub mod events;
 pub mod gateway;
 pub mod installation;
+pub mod kubernetes;
 pub mod manifests;
 pub mod mmdb;
 pub mod rabbitmq;

@@ -1,5 +1,6 @@
 //! Gathered objects to sub-snapshots and problems. Pure: the same objects give the same answer.
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -32,7 +33,7 @@ pub struct Compiled {
 #[must_use]
 pub fn compile(gathered: &Gathered, previous: &Snapshot, revision: Revision) -> Compiled {
     let Resolved { slices, unreadable, mut problems } = resolve(gathered);
-    problems.extend(gathered.problems.iter().cloned());
+    problems.extend(gathered.problems.values().flatten().cloned());
     problems.extend(gathered.tenants.values().flat_map(|declared| declared.problems.iter().cloned()));
     problems.extend(gathered.routes.values().flat_map(|declared| declared.problems.iter().cloned()));
     problems.extend(gathered.webhook_sources.values().flat_map(|declared| declared.problems.iter().cloned()));
@@ -43,7 +44,9 @@ pub fn compile(gathered: &Gathered, previous: &Snapshot, revision: Revision) -> 
     let mut tenants: Vec<Arc<TenantSnapshot>> = Vec::with_capacity(slices.len());
     for slice in &slices {
         let before = in_force(&slice.name);
-        let compiled = tenant::compile(gathered, slice, before.map(Arc::as_ref), revision, &mut problems);
+        let named = RefCell::default();
+        let previous = before.map(Arc::as_ref);
+        let compiled = tenant::compile((gathered, slice), previous, revision, &named, &mut problems);
         match before {
             Some(before) if before.hash == compiled.hash => tenants.push(Arc::clone(before)),
             Some(_) | None => tenants.push(Arc::new(compiled)),

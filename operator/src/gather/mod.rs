@@ -19,10 +19,12 @@ pub mod files;
 pub mod place;
 pub mod provider_ranges;
 pub mod schema;
+mod take;
 pub mod walk;
 pub mod yaml;
 
 pub use declared::Declared;
+pub(crate) use take::in_namespace;
 
 /// Everything that compile reads. What is not in it does not exist. Maps, so that the order in which objects
 /// came means nothing.
@@ -51,7 +53,7 @@ pub struct Gathered {
     /// What whoever runs the gateway provides beside the objects.
     pub installation: Installation,
     /// What is wrong with objects of Kubernetes' own kinds.
-    pub problems: Vec<Problem>,
+    pub problems: BTreeMap<ObjectRef, Vec<Problem>>,
 }
 
 /// What every object has.
