@@ -5,4 +5,5 @@
 
 pub mod compile;
 pub mod gather;
+pub mod reconcile;
 pub mod resolve;

@@ -10,7 +10,8 @@ use policy::snapshot::{Revision, Snapshot, TenantSnapshot};
 use policy::upstream::ServicePort;
 
 use crate::gather::Gathered;
-use crate::resolve::{Resolved, resolve};
+use crate::resolve::references::Named;
+use crate::resolve::{Ownership, Resolved, resolve};
 
 pub mod endpoints;
 pub mod footprint;
@@ -26,6 +27,38 @@ pub struct Compiled {
     pub problems: Vec<Problem>,
     /// Tenants that could not be read, and for which what was in force stays.
     pub kept: Vec<TenantName>,
+}
+
+/// What became of one tenant.
+#[derive(Clone, Debug)]
+pub struct CompiledTenant {
+    /// What the dataplanes get.
+    pub snapshot: TenantSnapshot,
+    /// What is wrong with the Tenant and its objects.
+    pub problems: Vec<Problem>,
+    /// What its objects name.
+    pub named: Named,
+    /// Whether an object could not be compiled, and needs its last good.
+    pub any_broken: bool,
+}
+
+/// Compiles one tenant, if it can be read. Its revision is for its publisher to say.
+#[must_use]
+pub fn compile_tenant(
+    gathered: &Gathered,
+    ownership: &Ownership,
+    name: &TenantName,
+    previous: Option<&TenantSnapshot>,
+) -> Option<CompiledTenant> {
+    let slice = ownership.slice(gathered, name)?;
+    let (named, mut problems) = (RefCell::default(), ownership.declared_problems(gathered, name));
+    let snapshot = tenant::compile((gathered, &slice), previous, Revision::default(), &named, &mut problems);
+    let named = named.into_inner();
+    problems.extend(named.objects.iter().filter_map(|object| gathered.problems.get(object)).flatten().cloned());
+    problems.sort_by(|a, b| (&a.object, &a.field, &a.message).cmp(&(&b.object, &b.field, &b.message)));
+    problems.dedup();
+    let any_broken = tenant::any_broken(&snapshot);
+    Some(CompiledTenant { snapshot, problems, named, any_broken })
 }
 
 /// Compiles everything. `previous` is what is in force: a tenant whose content is the same keeps its revision,

@@ -2,6 +2,7 @@
 //! and `compile`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use policy::installation::Installation;
@@ -69,11 +70,18 @@ pub struct Meta {
     pub labels: BTreeMap<String, String>,
 }
 
-/// An object before its kind is looked at. Not `Debug`: it may be a Secret.
+/// An object before its kind is looked at.
 #[derive(Clone)]
 pub struct Raw {
     /// What every object has.
     pub meta: Meta,
     /// All of it.
     pub value: Value,
+}
+
+/// It may be a Secret, so only its name is shown.
+impl fmt::Debug for Raw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Raw({})", self.meta.object)
+    }
 }

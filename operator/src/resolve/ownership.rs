@@ -85,6 +85,22 @@ impl Ownership {
         })
     }
 
+    /// What was wrong with a tenant's objects, and its claims, before any of them was compiled.
+    #[must_use]
+    pub fn declared_problems(&self, gathered: &Gathered, name: &TenantName) -> Vec<Problem> {
+        let Some(Owned { object, namespaces, .. }) = self.tenants.get(name) else { return Vec::new() };
+        let mut problems: Vec<Problem> = self.problems.get(object).into_iter().flatten().cloned().collect();
+        let tenant = gathered.tenants.get(object).into_iter();
+        problems.extend(tenant.flat_map(|declared| &declared.problems).cloned());
+        let routes = self.objects(&gathered.routes, Kind::Route, name, namespaces);
+        problems.extend(routes.iter().flat_map(|declared| &declared.problems).cloned());
+        let sources = self.objects(&gathered.webhook_sources, Kind::WebhookSource, name, namespaces);
+        problems.extend(sources.iter().flat_map(|declared| &declared.problems).cloned());
+        let policies = self.objects(&gathered.rate_limit_policies, Kind::RateLimitPolicy, name, namespaces);
+        problems.extend(policies.iter().flat_map(|declared| &declared.problems).cloned());
+        problems
+    }
+
     fn objects<'a, S>(
         &self,
         all: &'a BTreeMap<ObjectRef, Declared<S>>,
@@ -109,6 +125,15 @@ impl Ownership {
         problems.extend(sources.filter_map(|(_, declared)| self.owner(declared).err()));
         let policies = in_namespace(&gathered.rate_limit_policies, Kind::RateLimitPolicy, namespace);
         problems.extend(policies.filter_map(|(_, declared)| self.owner(declared).err()));
+    }
+
+    /// Why one object is no tenant's, if that is so.
+    #[must_use]
+    pub fn problem(&self, gathered: &Gathered, object: &ObjectRef) -> Option<Problem> {
+        let route = || self.owner(gathered.routes.get(object)?).err();
+        let source = || self.owner(gathered.webhook_sources.get(object)?).err();
+        let policy = || self.owner(gathered.rate_limit_policies.get(object)?).err();
+        route().or_else(source).or_else(policy)
     }
 
     /// Whose an object is, or why it is nobody's.

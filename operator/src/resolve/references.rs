@@ -15,10 +15,14 @@ use crate::gather::{Gathered, in_namespace};
 /// What a tenant's objects name, whether it is there and granted or not: a change of it is a change for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Named {
-    /// Single objects.
+    /// Single objects that may be named.
     pub objects: BTreeSet<ObjectRef>,
+    /// Those that may not, as long as no grant says otherwise; `*` stands for a selector.
+    pub denied: BTreeSet<ObjectRef>,
     /// Secrets by labels: the namespace, and what is selected in it.
     pub selectors: BTreeSet<(Arc<str>, BTreeMap<String, String>)>,
+    /// Ports of Services.
+    pub services: BTreeSet<ServicePort>,
 }
 
 impl Named {
@@ -48,8 +52,14 @@ impl Referrer<'_> {
     /// The object that is meant, when this referrer may name it.
     fn target(&self, kind: Kind, namespace: Option<&str>, name: &str) -> Lookup<ObjectRef> {
         let object = ObjectRef::new(kind, namespace.unwrap_or(&self.object.namespace), name);
-        self.named.borrow_mut().objects.insert(object.clone());
-        self.allowed(object)
+        let allowed = self.allowed(object.clone());
+        let mut named = self.named.borrow_mut();
+        if allowed.is_ok() {
+            named.objects.insert(object)
+        } else {
+            named.denied.insert(object)
+        };
+        allowed
     }
 
     fn allowed(&self, object: ObjectRef) -> Lookup<ObjectRef> {
@@ -101,9 +111,14 @@ impl Refs for Referrer<'_> {
         // A grant that names single Secrets does not open the others to a selector: only one for all does.
         let own = &*self.object.namespace;
         let all = ObjectRef::new(Kind::Secret, selector.namespace.as_deref().unwrap_or(own), "*");
-        let noted = (Arc::clone(&all.namespace), selector.match_labels.clone());
-        self.named.borrow_mut().selectors.insert(noted);
-        let place = self.allowed(all)?;
+        let place = match self.allowed(all.clone()) {
+            Ok(place) => place,
+            Err(error) => {
+                self.named.borrow_mut().denied.insert(all);
+                return Err(error);
+            }
+        };
+        self.named.borrow_mut().selectors.insert((Arc::clone(&place.namespace), selector.match_labels.clone()));
         let in_place = in_namespace(&self.gathered.secrets, Kind::Secret, &place.namespace);
         let selected = in_place.filter(|(_, secret)| selects(&selector.match_labels, &secret.meta.labels));
         Ok(selected
@@ -134,6 +149,8 @@ impl Refs for Referrer<'_> {
             let wanted = reference.port.to_string();
             return Err(RefError::MissingPart { object, part: "port", wanted, present });
         }
-        Ok(ServicePort { namespace: object.namespace, name: object.name, port: reference.port })
+        let service = ServicePort { namespace: object.namespace, name: object.name, port: reference.port };
+        self.named.borrow_mut().services.insert(service.clone());
+        Ok(service)
     }
 }
