@@ -69,6 +69,22 @@ impl Gateway {
         fs::create_dir(folder.path().join("config"))?;
         fs::write(folder.path().join("config/manifests.yaml"), manifests)?;
         let arguments = arguments.iter().map(|&text| text.to_owned()).collect();
+        Self::start_in(folder, command, arguments)
+    }
+
+    /// One without manifests, which follows an operator; the folder has what its arguments name.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub fn start_following(folder: tempfile::TempDir, arguments: Vec<String>) -> io::Result<Self> {
+        Self::start_in(folder, &["dataplane", "--role", "all"], arguments)
+    }
+
+    fn start_in(
+        folder: tempfile::TempDir,
+        command: &'static [&'static str],
+        arguments: Vec<String>,
+    ) -> io::Result<Self> {
         let mut gateway =
             Self { address: free_address()?, admin: free_address()?, folder, command, arguments, child: None };
         // A port that was free may be taken by a test beside this one before the gateway has it.
@@ -163,7 +179,10 @@ impl Gateway {
         self.kill();
         let log = |name: &str| fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join(name));
         let mut command = Command::new(binary()?);
-        command.args(self.command).arg("--config").arg(self.config()).arg("--data").arg(self.data());
+        command.args(self.command).arg("--data").arg(self.data());
+        if self.config().is_dir() {
+            command.arg("--config").arg(self.config());
+        }
         command.args(["--listen", &self.address.to_string(), "--admin", &self.admin.to_string()]);
         command.args(&self.arguments).stdin(Stdio::null()).stdout(log("stdout")?).stderr(log("stderr")?);
         self.child = Some(command.spawn()?);

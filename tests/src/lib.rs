@@ -7,6 +7,7 @@ pub mod installation;
 pub mod kubernetes;
 pub mod manifests;
 pub mod mmdb;
+pub mod operator;
 pub mod rabbitmq;
 pub mod redis;
 pub mod traffic;

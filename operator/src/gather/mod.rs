@@ -17,11 +17,14 @@ use serde_json::Value;
 pub mod core;
 pub mod declared;
 pub mod files;
+pub mod lists;
+pub mod observed;
 pub mod place;
 pub mod provider_ranges;
 pub mod schema;
 mod take;
 pub mod walk;
+pub mod watch;
 pub mod yaml;
 
 pub use declared::Declared;

@@ -8,7 +8,7 @@ use policy::upstream::ServicePort;
 use serde_json::Value;
 
 use super::{Place, World};
-use crate::gather::{Raw, in_namespace};
+use crate::gather::{Gathered, Raw, in_namespace};
 
 /// The ports that are remembered for last goods at most.
 const MAX_REMEMBERED: usize = 65_536;
@@ -17,6 +17,9 @@ impl World {
     /// An object as it is now.
     pub fn apply(&mut self, raw: Raw) {
         let object = raw.meta.object.clone();
+        if self.says_the_same(&raw) {
+            return;
+        }
         let kept = matches!(object.kind, Kind::Secret | Kind::ConfigMap);
         if kept && !self.index.wants(&object, &raw.meta.labels) {
             self.mark(&object);
@@ -33,6 +36,25 @@ impl World {
         if claims.is_some_and(|before| before != self.claims(&object)) {
             self.dirty.ownership = true;
         }
+    }
+
+    /// Whether an object of the four kinds is known just so: a status was written, and nothing else.
+    fn says_the_same(&self, raw: &Raw) -> bool {
+        let Gathered { tenants, routes, rate_limit_policies, webhook_sources, .. } = &self.gathered;
+        let object = &raw.meta.object;
+        let known = match object.kind {
+            Kind::Tenant => tenants.get(object).map(|known| (&known.meta, &known.value)),
+            Kind::Route => routes.get(object).map(|known| (&known.meta, &known.value)),
+            Kind::RateLimitPolicy => rate_limit_policies.get(object).map(|known| (&known.meta, &known.value)),
+            Kind::WebhookSource => webhook_sources.get(object).map(|known| (&known.meta, &known.value)),
+            Kind::Secret
+            | Kind::ConfigMap
+            | Kind::Service
+            | Kind::EndpointSlice
+            | Kind::Namespace
+            | Kind::ReferenceGrant => None,
+        };
+        known.is_some_and(|(meta, value)| *meta == raw.meta && *value == raw.value)
     }
 
     /// A Secret or ConfigMap that was fetched because it is named now; the watch may have been faster.

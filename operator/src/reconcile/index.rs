@@ -16,17 +16,29 @@ pub(super) struct Index {
     denied: BTreeMap<ObjectRef, BTreeSet<TenantName>>,
     selectors: BTreeMap<Arc<str>, BTreeMap<BTreeMap<String, String>, BTreeSet<TenantName>>>,
     services: BTreeMap<ServicePort, BTreeSet<TenantName>>,
+    /// How many keys of `objects` and `selectors` are in a place.
+    places: BTreeMap<Place, usize>,
 }
 
-/// Puts a tenant under a key, or takes it away; a key that nobody has is forgotten.
-fn set<K: Ord + Clone>(map: &mut BTreeMap<K, BTreeSet<TenantName>>, key: &K, tenant: &TenantName, there: bool) {
+/// Puts a tenant under a key, or takes it away; a key that nobody has is forgotten. Whether the key came or went.
+fn set<K: Ord + Clone>(map: &mut BTreeMap<K, BTreeSet<TenantName>>, key: &K, tenant: &TenantName, there: bool) -> bool {
     if there {
-        map.entry(key.clone()).or_default().insert(tenant.clone());
+        let tenants = map.entry(key.clone()).or_default();
+        tenants.insert(tenant.clone()) && tenants.len() == 1
     } else if let Some(tenants) = map.get_mut(key) {
         tenants.remove(tenant);
-        if tenants.is_empty() {
-            map.remove(key);
-        }
+        tenants.is_empty() && map.remove(key).is_some()
+    } else {
+        false
+    }
+}
+
+/// Counts a key in, or out of, its place.
+fn count(places: &mut BTreeMap<Place, usize>, place: Place, there: bool) {
+    let keys = places.get(&place).copied().unwrap_or_default();
+    match if there { keys + 1 } else { keys.saturating_sub(1) } {
+        0 => drop(places.remove(&place)),
+        keys => drop(places.insert(place, keys)),
     }
 }
 
@@ -34,11 +46,20 @@ impl Index {
     /// Notes, or forgets, what a tenant names.
     pub(super) fn note(&mut self, tenant: &TenantName, named: &Named, there: bool) {
         let Named { objects, denied, selectors, services: _ } = named;
-        objects.iter().for_each(|object| set(&mut self.objects, object, tenant, there));
-        denied.iter().for_each(|object| set(&mut self.denied, object, tenant, there));
+        for object in objects {
+            let changed = set(&mut self.objects, object, tenant, there);
+            if changed && matches!(object.kind, Kind::Secret | Kind::ConfigMap) {
+                count(&mut self.places, (object.kind, Arc::clone(&object.namespace)), there);
+            }
+        }
+        for object in denied {
+            set(&mut self.denied, object, tenant, there);
+        }
         for (namespace, labels) in selectors {
             let place = self.selectors.entry(Arc::clone(namespace)).or_default();
-            set(place, labels, tenant, there);
+            if set(place, labels, tenant, there) {
+                count(&mut self.places, (Kind::Secret, Arc::clone(namespace)), there);
+            }
             if place.is_empty() {
                 self.selectors.remove(namespace);
             }
@@ -47,7 +68,9 @@ impl Index {
 
     /// Notes, or forgets, which ports a tenant needs.
     pub(super) fn note_services(&mut self, tenant: &TenantName, services: &BTreeSet<ServicePort>, there: bool) {
-        services.iter().for_each(|service| set(&mut self.services, service, tenant, there));
+        for service in services {
+            set(&mut self.services, service, tenant, there);
+        }
     }
 
     /// Who names an object.
@@ -87,10 +110,8 @@ impl Index {
     }
 
     /// Where Secrets and ConfigMaps are named.
-    pub(super) fn places(&self) -> BTreeSet<Place> {
-        let named = self.objects.keys().filter(|object| matches!(object.kind, Kind::Secret | Kind::ConfigMap));
-        let named = named.map(|object| (object.kind, Arc::clone(&object.namespace)));
-        named.chain(self.selectors.keys().map(|namespace| (Kind::Secret, Arc::clone(namespace)))).collect()
+    pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
+        self.places.keys()
     }
 
     /// Whether anybody needs a port.

@@ -117,7 +117,7 @@ impl World {
     /// Where Secrets and ConfigMaps are named, and so have to be watched.
     #[must_use]
     pub fn places(&self) -> BTreeSet<Place> {
-        self.index.places()
+        self.index.places().cloned().collect()
     }
 
     /// All that is in force, as if all of it were new: for a publisher that begins.
