@@ -14,6 +14,7 @@ pub mod publish;
 pub mod reconcile;
 pub mod resolve;
 pub mod run;
+pub mod status;
 
 /// Under this name the operator writes to objects.
 pub const FIELD_MANAGER: &str = "postern-operator";

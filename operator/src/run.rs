@@ -20,6 +20,7 @@ use crate::lease::{self, Candidate, Elector, Leadership};
 use crate::listen::{Connections, listen};
 use crate::publish::{Account, Board, Heard, MAX_MESSAGE_BYTES, PushService, Reviewer};
 use crate::reconcile::{Place, World};
+use crate::status::{Judge, LOOK, Writer};
 
 /// What is looked at before what follows from it is said.
 const BATCH: usize = 4096;
@@ -81,8 +82,14 @@ pub async fn run(
     let board = Arc::new(Board::new(heard));
     let (elector, leadership) = Elector::new(client.clone(), settings.candidate.clone());
     let reviewer = Reviewer::new(client.clone(), settings.accounts.clone());
-    let keeper = Keeper::new(client.clone(), Arc::clone(&board), readiness);
+    let writer = Arc::new(Writer::new(client.clone(), &settings.candidate.identity));
+    let judge = Judge::new(Arc::clone(&board), Arc::clone(&writer));
+    let keeper = Keeper::new(client.clone(), Arc::clone(&board), judge, readiness);
     let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        writer.run().await;
+        "the writer of statuses"
+    });
     tasks.spawn(async move {
         keeper.run(leadership, hears).await;
         "the keeper of the world"
@@ -137,6 +144,7 @@ async fn serve(connections: Connections, board: Arc<Board>, reviewer: Reviewer) 
 struct Keeper {
     client: Client,
     board: Arc<Board>,
+    judge: Judge,
     readiness: watch::Sender<Readiness>,
     watches: Watches,
     seen: mpsc::Receiver<Seen>,
@@ -153,12 +161,13 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(client: Client, board: Arc<Board>, readiness: watch::Sender<Readiness>) -> Self {
+    fn new(client: Client, board: Arc<Board>, judge: Judge, readiness: watch::Sender<Readiness>) -> Self {
         let (watches, seen) = Watches::new(client.clone());
         let (fetches, fetched) = mpsc::channel(watches::QUEUE);
         Self {
             client,
             board,
+            judge,
             readiness,
             watches,
             seen,
@@ -177,6 +186,7 @@ impl Keeper {
     async fn run(mut self, mut leadership: watch::Receiver<Leadership>, mut hears: mpsc::Receiver<Heard>) {
         self.lists.begin(self.watches.restart());
         let mut batch = Vec::with_capacity(BATCH);
+        let mut look = tokio::time::interval(LOOK);
         loop {
             tokio::select! {
                 count = self.seen.recv_many(&mut batch, BATCH) => {
@@ -199,6 +209,7 @@ impl Keeper {
                     self.world.apply_fetched(raw);
                 }
                 Some(heard) = hears.recv() => self.hear(heard),
+                _ = look.tick(), if self.judge.waits() => self.judge.look(&self.world, &mut self.statuses),
             }
             if self.watches.any_ended() {
                 return;
@@ -216,6 +227,7 @@ impl Keeper {
             }
             Leadership::Elsewhere(address) => {
                 (self.begins, self.publishes) = (None, false);
+                self.judge.clear();
                 self.board.yield_to(address);
             }
         }
@@ -223,7 +235,14 @@ impl Keeper {
 
     fn hear(&mut self, heard: Heard) {
         match heard {
-            Heard::Came(needs) => self.world.remember(needs),
+            Heard::Came(needs) => {
+                self.world.remember(needs);
+                // It may be the first that runs what nobody ran.
+                if self.publishes {
+                    self.judge.mark(&self.world.everything(), &self.world, &mut self.statuses);
+                }
+            }
+            Heard::Said(tenant) if self.publishes => self.judge.heard(tenant, &self.world, &mut self.statuses),
             Heard::Said(_) => {}
         }
     }
@@ -243,12 +262,15 @@ impl Keeper {
         }
         if self.publishes {
             self.board.publish(&delta, true);
+            self.judge.mark(&delta, &self.world, &mut self.statuses);
         } else if let Some(term) = self.begins
             && self.lists.settled(&self.places)
             && self.fetching.is_empty()
         {
             self.board.begin(term);
-            self.board.publish(&self.world.everything(), true);
+            let everything = self.world.everything();
+            self.board.publish(&everything, true);
+            self.judge.mark(&everything, &self.world, &mut self.statuses);
             (self.begins, self.publishes) = (None, true);
             tracing::info!(term, "this replica publishes");
         }

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -51,6 +51,7 @@ impl Kubernetes {
         let folder = tempfile::tempdir()?;
         let key = KeyPair::generate().map_err(io::Error::other)?;
         fs::write(folder.path().join("accounts.key"), key.serialize_pem())?;
+        fs::write(folder.path().join("accounts.pub"), key.public_key_pem())?;
         fs::write(folder.path().join("tokens.csv"), format!("{TOKEN},admin,admin,\"system:masters\"\n"))?;
         let (store, peer, address) = (free_address()?, free_address()?, free_address()?);
         let mut kubernetes = Self { folder, store, peer, address, etcd: None, api_server: None };
@@ -101,7 +102,7 @@ impl Kubernetes {
     /// # Errors
     /// When it does not answer.
     pub fn start_api_server(&mut self) -> io::Result<()> {
-        let key = self.path("accounts.key").display().to_string();
+        let accounts = self.path("accounts").display().to_string();
         let arguments = [
             format!("--etcd-servers=http://{}", self.store),
             format!("--cert-dir={}", self.path("certificates").display()),
@@ -111,8 +112,8 @@ impl Kubernetes {
             "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
             format!("--token-auth-file={}", self.path("tokens.csv").display()),
             "--authorization-mode=RBAC".to_owned(),
-            format!("--service-account-key-file={key}"),
-            format!("--service-account-signing-key-file={key}"),
+            format!("--service-account-key-file={accounts}.pub"),
+            format!("--service-account-signing-key-file={accounts}.key"),
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
             "--api-audiences=https://kubernetes.default.svc,postern-operator".to_owned(),
             "--disable-admission-plugins=ServiceAccount".to_owned(),
@@ -225,6 +226,18 @@ current-context: test
         let text = self.kubectl(&["get", kind, name, "-n", namespace, "-o", "json", "--show-managed-fields"])?;
         serde_json::from_str(&text).map_err(io::Error::other)
     }
+}
+
+/// An address of this machine that Kubernetes takes for a pod's: it refuses those of the loopback range. What is sent
+/// there does not leave the machine.
+///
+/// # Errors
+/// When the machine has no other.
+pub fn own_address() -> io::Result<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    // Nothing is sent: this only asks which address would be used.
+    socket.connect("192.0.2.1:9")?;
+    Ok(socket.local_addr()?.ip())
 }
 
 fn kill(child: &mut Option<Child>) {

@@ -32,6 +32,8 @@ pub(super) struct Published {
 pub struct Applied {
     /// What it runs.
     pub revision: Revision,
+    /// What that says, where the dataplane had it when it came.
+    pub hash: Option<ContentHash>,
     /// What it did not apply as sent.
     pub nacks: Vec<(ObjectRef, Severity, String)>,
 }
@@ -162,8 +164,8 @@ impl Board {
             return Err(inner.publisher.clone());
         }
         inner.next_follower += 1;
-        let applied = |(tenant, (revision, _)): (&TenantName, &(Revision, ContentHash))| {
-            (tenant.clone(), Applied { revision: *revision, nacks: Vec::new() })
+        let applied = |(tenant, (revision, hash)): (&TenantName, &(Revision, ContentHash))| {
+            (tenant.clone(), Applied { revision: *revision, hash: Some(*hash), nacks: Vec::new() })
         };
         let applied = have.iter().map(applied).collect();
         let follower = Arc::new(Follower::new(inner.next_follower, name, have));
@@ -194,14 +196,18 @@ impl Board {
         let _ = self.heard.try_send(Heard::Said(tenant));
     }
 
-    /// The revision of a tenant that is in force, and what every dataplane says of it; nothing from one that was
+    /// What every dataplane says of a tenant, and whether that is of what is in force; nothing from one that was
     /// never sent it.
     #[must_use]
-    pub fn standing(&self, tenant: &TenantName) -> (Option<Revision>, Vec<Option<Applied>>) {
+    pub fn standing(&self, tenant: &TenantName) -> Vec<Option<(bool, Applied)>> {
         let inner = self.lock();
-        let published = inner.tenants.get(tenant).and_then(Option::as_ref);
-        let current = |of: &HashMap<TenantName, Applied>| of.get(tenant).cloned();
-        (published.map(|one| one.revision), inner.applied.values().map(current).collect())
+        let published = inner.tenant(tenant);
+        let current = |applied: &Applied| {
+            published.is_some_and(|one| applied.revision >= one.revision || applied.hash == Some(one.hash))
+        };
+        let said =
+            |of: &HashMap<TenantName, Applied>| of.get(tenant).map(|applied| (current(applied), applied.clone()));
+        inner.applied.values().map(said).collect()
     }
 
     /// The names of the dataplanes that follow.

@@ -143,7 +143,7 @@ fn hear(board: &Board, follower: &Follower, answer: Answer) {
         tracing::warn!(dataplane = &*follower.name, %object, reason, "not applied as sent");
     }
     let revision = revision.map(|revision| Revision { term: revision.term, n: revision.n }).unwrap_or_default();
-    board.heard(follower, tenant, Applied { revision, nacks });
+    board.heard(follower, tenant, Applied { revision, hash: None, nacks });
 }
 
 fn nack(nack: Nack) -> Option<(ObjectRef, Severity, String)> {

@@ -10,6 +10,7 @@ use policy::names::{Kind, ObjectRef, TenantName};
 use policy::problem::Problem;
 use policy::snapshot::TenantSnapshot;
 use policy::upstream::{ServiceEndpoints, ServicePort};
+use serde_json::Value;
 
 use crate::gather::Gathered;
 use crate::resolve::Ownership;
@@ -100,6 +101,17 @@ impl World {
     #[must_use]
     pub fn gathered(&self) -> &Gathered {
         &self.gathered
+    }
+
+    /// An object of the four kinds, as it was written.
+    #[must_use]
+    pub fn value(&self, object: &ObjectRef) -> Option<&Value> {
+        let Gathered { tenants, routes, rate_limit_policies, webhook_sources, .. } = &self.gathered;
+        let tenant = || tenants.get(object).map(|known| &known.value);
+        let route = || routes.get(object).map(|known| &known.value);
+        let policy = || rate_limit_policies.get(object).map(|known| &known.value);
+        let source = || webhook_sources.get(object).map(|known| &known.value);
+        tenant().or_else(route).or_else(policy).or_else(source)
     }
 
     /// Who owns what.

@@ -101,6 +101,18 @@ impl Ownership {
         problems
     }
 
+    /// The names of a tenant's objects.
+    #[must_use]
+    pub fn objects_of(&self, gathered: &Gathered, name: &TenantName) -> Vec<ObjectRef> {
+        let Some(Owned { namespaces, .. }) = self.tenants.get(name) else { return Vec::new() };
+        let routes = self.objects(&gathered.routes, Kind::Route, name, namespaces);
+        let sources = self.objects(&gathered.webhook_sources, Kind::WebhookSource, name, namespaces);
+        let policies = self.objects(&gathered.rate_limit_policies, Kind::RateLimitPolicy, name, namespaces);
+        let routes = routes.iter().map(|declared| declared.meta.object.clone());
+        let sources = sources.iter().map(|declared| declared.meta.object.clone());
+        routes.chain(sources).chain(policies.iter().map(|declared| declared.meta.object.clone())).collect()
+    }
+
     fn objects<'a, S>(
         &self,
         all: &'a BTreeMap<ObjectRef, Declared<S>>,

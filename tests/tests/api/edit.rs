@@ -1,8 +1,11 @@
 //! What is applied goes live, and what is wrong with it stays where it is.
 
+use tests::client::get;
+use tests::kubernetes::Kubernetes;
 use tests::manifests::{service, tenant};
+use tests::operator::{Operator, dataplane};
 
-use super::{Cluster, fixed, route};
+use super::{Cluster, fixed, route, upstream};
 
 #[test]
 fn an_edit_goes_live_and_a_broken_object_harms_no_neighbour() {
@@ -71,4 +74,35 @@ spec:
     cluster.dataplane.wait_until(|| status() == 404);
     assert_eq!(status(), 404);
     assert_eq!(cluster.get("/x").0, 200);
+}
+
+#[test]
+fn the_examples_are_served() {
+    let (kubernetes, upstream) = (Kubernetes::start().unwrap(), upstream());
+    let (own, port) = (upstream.address.ip().to_string(), upstream.address.port().to_string());
+    for page in ["1-platform", "2-acme", "3-globex", "4-supporting"] {
+        let text = std::fs::read_to_string(format!("../examples/{page}.yaml")).unwrap();
+        kubernetes.apply(&text.replace("127.0.0.1", &own).replace("19101", &port)).unwrap();
+    }
+    let binding = |namespace: &str| {
+        format!(
+            "---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {{name: postern-references, namespace: {namespace}}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: postern-references}}
+subjects: [{{kind: ServiceAccount, name: postern-operator, namespace: postern-system}}]
+"
+        )
+    };
+    kubernetes.apply(&(binding("globex") + &binding("postern-hooks"))).unwrap();
+    let operator = Operator::start(&kubernetes, "first").unwrap();
+    let dataplane = dataplane(&kubernetes, &[&operator]).unwrap();
+    let answer = |host: &str, path: &str| get(host, path).send(dataplane.address).unwrap();
+    let (status, site) = (answer("api.acme.example", "/status"), answer("api.globex.example", "/"));
+    assert_eq!((status.status, site.status), (200, 200), "{}\n{}", operator.printed(), dataplane.printed());
+    assert_eq!(answer("api.acme.example", "/v1/conversations").status, 401);
+    let key =
+        get("api.acme.example", "/v1/conversations").header("x-api-key", "pk_demo_9c1f_initech-tries-postern-locally");
+    assert_eq!(key.send(dataplane.address).unwrap().status, 200);
 }

@@ -1,26 +1,30 @@
 //! A real API server, real operators and dataplanes: what users apply is what callers get.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod away;
 mod edit;
 mod secret;
 mod server;
+mod status;
 
 use tests::gateway::Gateway;
-use tests::kubernetes::Kubernetes;
+use tests::kubernetes::{Kubernetes, own_address};
 use tests::manifests::{service, tenant};
 use tests::operator::{Operator, dataplane};
-use tests::upstream::Upstream;
+use tests::upstream::{Reply, Upstream};
 
 /// The host of the tenant that most tests have.
 pub const HOST: &str = "api.acme.example";
 
 /// A cluster with one operator and one dataplane.
 pub struct Cluster {
-    // The dataplane and the operator end before what they talk to.
+    /// The dataplane; it and the operator end before what they talk to.
     pub dataplane: Gateway,
+    /// The operator, called first.
     pub operator: Operator,
+    /// The API server.
     pub kubernetes: Kubernetes,
+    /// What acme's route leads to.
     pub upstream: Upstream,
 }
 
@@ -48,10 +52,16 @@ pub fn fixed(name: &str, path: &str, body: &str) -> String {
     route(name, path, &fallback).replace("name: echo", "name: nobody")
 }
 
+/// One that answers with the request line, at an address that a pod could have.
+pub fn upstream() -> Upstream {
+    let address = format!("{}:0", own_address().unwrap());
+    Upstream::start_at(&address, |received| Reply::Status(200, received.line.clone())).unwrap()
+}
+
 impl Cluster {
     /// With acme and its open route to an upstream.
     pub fn start() -> Self {
-        let (kubernetes, upstream) = (Kubernetes::start().unwrap(), Upstream::echo().unwrap());
+        let (kubernetes, upstream) = (Kubernetes::start().unwrap(), upstream());
         let nobody = service("acme", "nobody", 8080, upstream.address).replace("ready: true", "ready: false");
         let acme = tenant("acme", HOST, "") + &service("acme", "echo", 8080, upstream.address) + &nobody;
         kubernetes.apply(&(acme + &route("echo", "/", ""))).unwrap();
