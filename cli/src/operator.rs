@@ -19,6 +19,9 @@ pub struct Args {
     /// Where dataplanes connect.
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:9443")]
     listen: SocketAddr,
+    /// Where the API server asks for admission; it does not when left out.
+    #[arg(long, value_name = "ADDRESS")]
+    admission: Option<SocketAddr>,
     /// Where health is shown.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9902")]
     admin: SocketAddr,
@@ -81,6 +84,7 @@ async fn serve(args: &Args) -> Result<(), OperatorError> {
     let client = kube::Client::try_from(config).map_err(|error| OperatorError::Client(Box::new(error)))?;
     let settings = Settings {
         listen: args.listen,
+        admission: args.admission,
         names: args.names.clone(),
         accounts: args.accounts.clone(),
         candidate: Candidate {

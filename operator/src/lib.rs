@@ -5,6 +5,7 @@
 //! at a time). Around it: watches, the Lease, the push to dataplanes, the authority that certifies it.
 
 pub mod admin;
+pub mod admit;
 pub mod authority;
 pub mod compile;
 pub mod gather;

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use wire::push::push_server::PushServer;
 
+use crate::admit::{self, Question};
 use crate::authority::{self, Authority, AuthorityError};
 use crate::gather::Raw;
 use crate::gather::lists::{Lists, Statuses};
@@ -24,6 +25,8 @@ use crate::status::{Judge, LOOK, Writer};
 
 /// What is looked at before what follows from it is said.
 const BATCH: usize = 4096;
+/// Objects that wait to be admitted.
+const QUESTIONS: usize = 256;
 /// A connection that says nothing is asked whether it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// How long a Secret that could not be fetched rests before it is asked for again.
@@ -34,6 +37,8 @@ const FETCH_REST: Duration = Duration::from_secs(1);
 pub struct Settings {
     /// Where dataplanes connect.
     pub listen: SocketAddr,
+    /// Where the API server asks for admission, if it does.
+    pub admission: Option<SocketAddr>,
     /// Names that the certificate is for.
     pub names: Vec<String>,
     /// The ServiceAccounts of dataplanes.
@@ -78,6 +83,14 @@ pub async fn run(
     let listening = listen(settings.listen, authority.shown(), &[b"h2"]).await;
     let (address, connections) = listening.map_err(|error| RunError::Listen(settings.listen, error))?;
     tracing::info!(%address, identity = settings.candidate.identity, "the operator listens for dataplanes");
+    let (questions, asked) = mpsc::channel(QUESTIONS);
+    let admission = match settings.admission {
+        None => None,
+        Some(address) => {
+            let listening = listen(address, authority.shown(), &[b"http/1.1"]).await;
+            Some(listening.map_err(|error| RunError::Listen(address, error))?.1)
+        }
+    };
     let (heard, hears) = mpsc::channel(watches::QUEUE);
     let board = Arc::new(Board::new(heard));
     let (elector, leadership) = Elector::new(client.clone(), settings.candidate.clone());
@@ -91,8 +104,17 @@ pub async fn run(
         "the writer of statuses"
     });
     tasks.spawn(async move {
-        keeper.run(leadership, hears).await;
+        keeper.run(leadership, hears, asked).await;
         "the keeper of the world"
+    });
+    // Without a port nobody asks; who keeps the world still hears.
+    let unasked = questions.clone();
+    tasks.spawn(async move {
+        match admission {
+            Some(connections) => admit::serve(connections, questions).await,
+            None => unasked.closed().await,
+        }
+        "admission"
     });
     tasks.spawn(async move {
         elector.run().await;
@@ -183,7 +205,12 @@ impl Keeper {
         }
     }
 
-    async fn run(mut self, mut leadership: watch::Receiver<Leadership>, mut hears: mpsc::Receiver<Heard>) {
+    async fn run(
+        mut self,
+        mut leadership: watch::Receiver<Leadership>,
+        mut hears: mpsc::Receiver<Heard>,
+        mut asked: mpsc::Receiver<Question>,
+    ) {
         self.lists.begin(self.watches.restart());
         let mut batch = Vec::with_capacity(BATCH);
         let mut look = tokio::time::interval(LOOK);
@@ -209,6 +236,12 @@ impl Keeper {
                     self.world.apply_fetched(raw);
                 }
                 Some(heard) = hears.recv() => self.hear(heard),
+                Some(Question { raw, answer }) = asked.recv() => {
+                    // Before everything is listed nothing can be said.
+                    let problems = if self.lists.all_complete() { self.world.would(raw) } else { Vec::new() };
+                    let _ = answer.send(problems);
+                    continue;
+                }
                 _ = look.tick(), if self.judge.waits() => self.judge.look(&self.world, &mut self.statuses),
             }
             if self.watches.any_ended() {

@@ -22,6 +22,8 @@ const LEASE: &str = "4s";
 pub struct Operator {
     /// Where dataplanes connect.
     pub address: SocketAddr,
+    /// Where the API server asks for admission.
+    pub admission: SocketAddr,
     admin: SocketAddr,
     name: String,
     kubeconfig: PathBuf,
@@ -37,9 +39,9 @@ impl Operator {
     pub fn start(kubernetes: &Kubernetes, name: &str) -> io::Result<Self> {
         prepare(kubernetes)?;
         let kubeconfig = kubernetes.kubeconfig_of(NAMESPACE, "postern-operator")?;
-        let (address, admin) = (free_address()?, free_address()?);
+        let (address, admin, admission) = (free_address()?, free_address()?, free_address()?);
         let folder = tempfile::tempdir()?;
-        let mut operator = Self { address, admin, name: name.to_owned(), kubeconfig, folder, child: None };
+        let mut operator = Self { address, admission, admin, name: name.to_owned(), kubeconfig, folder, child: None };
         operator.restart()?;
         Ok(operator)
     }
@@ -55,6 +57,14 @@ impl Operator {
         command.arg("operator").env("KUBECONFIG", &self.kubeconfig);
         command.args(["--listen", &self.address.to_string(), "--admin", &self.admin.to_string()]);
         command.args(["--namespace", NAMESPACE, "--identity", &self.name, "--lease-duration", LEASE]);
+        command.args([
+            "--admission",
+            &self.admission.to_string(),
+            "--server-name",
+            "127.0.0.1",
+            "--server-name",
+            "postern-operator",
+        ]);
         command.args(["--address", &format!("https://{}", self.address)]);
         command.args(["--dataplane-account", &format!("{NAMESPACE}/postern-dataplane")]);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);

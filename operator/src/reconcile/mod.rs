@@ -21,6 +21,7 @@ mod index;
 mod settle;
 #[cfg(test)]
 mod tests;
+mod would;
 
 use index::Index;
 

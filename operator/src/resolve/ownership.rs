@@ -148,6 +148,15 @@ impl Ownership {
         route().or_else(source).or_else(policy)
     }
 
+    /// Whose an object is, if it is anybody's.
+    #[must_use]
+    pub fn owner_of(&self, gathered: &Gathered, object: &ObjectRef) -> Option<TenantName> {
+        let route = || self.owner(gathered.routes.get(object)?).ok();
+        let source = || self.owner(gathered.webhook_sources.get(object)?).ok();
+        let policy = || self.owner(gathered.rate_limit_policies.get(object)?).ok();
+        route().or_else(source).or_else(policy).cloned()
+    }
+
     /// Whose an object is, or why it is nobody's.
     fn owner<S>(&self, declared: &Declared<S>) -> Result<&TenantName, Problem> {
         let object = &declared.meta.object;

@@ -59,6 +59,8 @@ spec:
 ";
     kubernetes.apply(grant).unwrap();
     cluster.wait("/shared", 200, "GET /shared");
+    kubernetes.kubectl(&["delete", "referencegrant", "acme", "-n", "shared"]).unwrap();
+    cluster.wait("/shared", 503, "policy_broken");
     let globex = tenant("globex", "api.globex.example", "")
         + &service("globex", "echo", 8080, cluster.upstream.address)
         + &route("echo", "/", "").replace("namespace: acme", "namespace: globex");
@@ -82,7 +84,7 @@ fn the_examples_are_served() {
     let (own, port) = (upstream.address.ip().to_string(), upstream.address.port().to_string());
     for page in ["1-platform", "2-acme", "3-globex", "4-supporting"] {
         let text = std::fs::read_to_string(format!("../examples/{page}.yaml")).unwrap();
-        kubernetes.apply(&text.replace("127.0.0.1", &own).replace("19101", &port)).unwrap();
+        kubernetes.apply(&text.replace("127.0.0.1", &own).replace("19101", &port).replace("19102", &port)).unwrap();
     }
     let binding = |namespace: &str| {
         format!(

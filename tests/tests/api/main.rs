@@ -1,6 +1,7 @@
 //! A real API server, real operators and dataplanes: what users apply is what callers get.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod admission;
 mod away;
 mod edit;
 mod secret;
