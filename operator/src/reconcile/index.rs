@@ -9,19 +9,22 @@ use policy::upstream::ServicePort;
 use super::Place;
 use crate::resolve::references::Named;
 
+type Labels = BTreeMap<String, String>;
+type Tenants = BTreeSet<TenantName>;
+
 /// Tenants by what their objects name.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    objects: BTreeMap<ObjectRef, BTreeSet<TenantName>>,
-    denied: BTreeMap<ObjectRef, BTreeSet<TenantName>>,
-    selectors: BTreeMap<Arc<str>, BTreeMap<BTreeMap<String, String>, BTreeSet<TenantName>>>,
-    services: BTreeMap<ServicePort, BTreeSet<TenantName>>,
+    objects: BTreeMap<ObjectRef, Tenants>,
+    denied: BTreeMap<ObjectRef, Tenants>,
+    selectors: BTreeMap<Arc<str>, BTreeMap<Labels, Tenants>>,
+    services: BTreeMap<ServicePort, Tenants>,
     /// How many keys of `objects` and `selectors` are in a place.
     places: BTreeMap<Place, usize>,
 }
 
 /// Puts a tenant under a key, or takes it away; a key that nobody has is forgotten. Whether the key came or went.
-fn set<K: Ord + Clone>(map: &mut BTreeMap<K, BTreeSet<TenantName>>, key: &K, tenant: &TenantName, there: bool) -> bool {
+fn set<K: Ord + Clone>(map: &mut BTreeMap<K, Tenants>, key: &K, tenant: &TenantName, there: bool) -> bool {
     if there {
         let tenants = map.entry(key.clone()).or_default();
         tenants.insert(tenant.clone()) && tenants.len() == 1
@@ -82,14 +85,14 @@ impl Index {
     pub(super) fn who_selects<'i>(
         &'i self,
         namespace: &str,
-        labels: &'i BTreeMap<String, String>,
+        labels: &'i Labels,
     ) -> impl Iterator<Item = &'i TenantName> {
         let selectors = self.selectors.get(namespace).into_iter().flatten();
         selectors.filter(|(selector, _)| policy::reference::selects(selector, labels)).flat_map(|(_, tenants)| tenants)
     }
 
     /// Whether anybody names, or selects, a Secret or ConfigMap.
-    pub(super) fn wants(&self, object: &ObjectRef, labels: &BTreeMap<String, String>) -> bool {
+    pub(super) fn wants(&self, object: &ObjectRef, labels: &Labels) -> bool {
         let selected = || object.kind == Kind::Secret && self.who_selects(&object.namespace, labels).next().is_some();
         self.objects.contains_key(object) || selected()
     }

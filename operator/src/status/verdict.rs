@@ -137,7 +137,6 @@ pub fn worth_writing(before: &ObjectStatus, now: &ObjectStatus, refused: bool) -
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 mod tests {
     use policy::names::{Kind, ObjectRef};
 
