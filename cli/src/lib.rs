@@ -15,6 +15,8 @@ pub mod explain;
 mod fetched;
 pub mod installation;
 pub mod keys;
+mod log;
+pub mod operator;
 pub mod out;
 pub mod run;
 pub mod send;
@@ -59,6 +61,11 @@ pub enum Command {
     /// Makes API keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Watches the objects of a Kubernetes cluster and pushes what they compile to the dataplanes.
+    #[command(
+        after_help = "Example:\n  postern operator --identity $POD_NAME --address https://$POD_IP:9443 --dataplane-account postern-system/postern-dataplane"
+    )]
+    Operator(operator::Args),
     /// Runs a gateway from a directory of manifests; reloads them when they change.
     #[command(
         after_help = "Example:\n  postern run --config examples --listen 127.0.0.1:8080 --admin 127.0.0.1:9901 --data postern-data"
@@ -88,6 +95,7 @@ pub fn run() -> ExitCode {
         Command::Events(command) => events::run(&command),
         Command::Explain(args) => explain::run(&args),
         Command::Keys(command) => keys::run(&command),
+        Command::Operator(args) => operator::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Send(args) => send::run(&args),
         Command::Completions { shell } => {

@@ -12,13 +12,13 @@ use dataplane::event::shards::Role;
 use dataplane::gateway::{Gateway, GatewaySettings, StartError};
 use dataplane::http::{HttpLimits, TrustedHops};
 use dataplane::listener::ListenerSettings;
+use dataplane::snapshot::follow::OperatorSettings;
 use notify::{RecursiveMode, Watcher};
 use operator::compile::compile;
 use operator::gather::files::Files;
 use policy::problem::Severity;
 use policy::snapshot::{Revision, Snapshot};
 use policy::units::{DurationText, SizeText};
-use tracing_subscriber::EnvFilter;
 
 use crate::installation::{Installation, ProvidedArgs, ProvidedError};
 use crate::settings::{self, SettingsError};
@@ -35,6 +35,13 @@ pub struct Args {
     /// The directory with the manifests.
     #[arg(long, value_name = "DIR")]
     config: PathBuf,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+/// How a gateway serves, wherever its configuration comes from.
+#[derive(Debug, clap::Args)]
+struct ServeArgs {
     /// Where events and the last good snapshot are kept.
     #[arg(long, value_name = "DIR", default_value = "postern-data")]
     data: PathBuf,
@@ -81,8 +88,55 @@ pub struct DataplaneArgs {
     /// What this process does for events: gateway, deliver, spool or all.
     #[arg(long, value_name = "ROLE")]
     role: Role,
+    /// The directory with the manifests, when there is no operator.
+    #[arg(
+        long,
+        value_name = "DIR",
+        required_unless_present = "operator_addresses",
+        conflicts_with = "operator_addresses"
+    )]
+    config: Option<PathBuf>,
     #[command(flatten)]
-    run: Args,
+    operator: OperatorArgs,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+/// Where the operator is, and how it is known.
+#[derive(Debug, clap::Args)]
+struct OperatorArgs {
+    /// The operator's address, https://HOST:PORT; may be repeated.
+    #[arg(long = "operator", value_name = "URL", value_parser = https, requires_all = ["operator_ca", "operator_token"])]
+    operator_addresses: Vec<String>,
+    /// The name in the operator's certificate.
+    #[arg(long, value_name = "NAME", default_value = "postern-operator")]
+    operator_name: String,
+    /// The operator's authority, in PEM: key ca.crt of its ConfigMap.
+    #[arg(long, value_name = "FILE")]
+    operator_ca: Option<PathBuf>,
+    /// The token of this process's ServiceAccount, for the audience postern-operator.
+    #[arg(long, value_name = "FILE")]
+    operator_token: Option<PathBuf>,
+    /// This process's name, which no other has: its pod's.
+    #[arg(long, value_name = "NAME", env = "POSTERN_NAME", default_value = "dataplane")]
+    name: String,
+}
+
+impl OperatorArgs {
+    fn settings(&self) -> Option<OperatorSettings> {
+        let Self { operator_addresses, operator_name, operator_ca, operator_token, name } = self;
+        Some(OperatorSettings {
+            addresses: Some(operator_addresses).filter(|addresses| !addresses.is_empty())?.clone(),
+            server_name: operator_name.clone(),
+            ca_file: operator_ca.clone()?,
+            token_file: operator_token.clone()?,
+            name: name.clone(),
+        })
+    }
+}
+
+fn https(text: &str) -> Result<String, &'static str> {
+    if text.starts_with("https://") { Ok(text.to_owned()) } else { Err("write it as https://HOST:PORT") }
 }
 
 fn size(text: &str) -> Result<u64, String> {
@@ -119,28 +173,37 @@ enum Wake {
 /// Runs until SIGTERM or SIGINT; then drains and ends with 0.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
-    run_as(args, Role::All)
+    run_as(&args.serve, Role::All, &Source::Files(&args.config))
 }
 
 /// The same in one role.
 #[must_use]
 pub fn run_role(args: &DataplaneArgs) -> ExitCode {
-    run_as(&args.run, args.role)
+    let from = args.operator.settings().map(Source::Operator);
+    let nowhere = Path::new(".");
+    let from = from.unwrap_or_else(|| Source::Files(args.config.as_deref().unwrap_or(nowhere)));
+    run_as(&args.serve, args.role, &from)
 }
 
-fn run_as(args: &Args, role: Role) -> ExitCode {
-    let filter = EnvFilter::try_from_env("POSTERN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    // lapin logs the whole of a message that comes back, and with it what tenants' users wrote.
-    let filter = "lapin::returned_messages=off".parse().map(|off| filter.clone().add_directive(off)).unwrap_or(filter);
-    // A second subscriber in one process (a test) keeps the first.
-    let _ = tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).try_init();
-    match serve(args, role) {
+/// Where the configuration comes from.
+enum Source<'a> {
+    Files(&'a Path),
+    Operator(OperatorSettings),
+}
+
+fn run_as(args: &ServeArgs, role: Role, from: &Source<'_>) -> ExitCode {
+    crate::log::start();
+    let served = match from {
+        Source::Files(config) => serve(args, role, config),
+        Source::Operator(operator) => follow(args, role, operator),
+    };
+    match served {
         Ok(code) => code,
         Err(error) => out::failed(&error, out::TROUBLE),
     }
 }
 
-fn settings(args: &Args, provided: &Installation, role: Role) -> Result<GatewaySettings, SettingsError> {
+fn settings(args: &ServeArgs, provided: &Installation, role: Role) -> Result<GatewaySettings, SettingsError> {
     let cores = args.cores.or_else(|| std::thread::available_parallelism().ok().map(usize::from));
     let listener = || ListenerSettings {
         address: args.listen,
@@ -163,13 +226,13 @@ fn settings(args: &Args, provided: &Installation, role: Role) -> Result<GatewayS
     })
 }
 
-fn serve(args: &Args, role: Role) -> Result<ExitCode, RunError> {
+fn serve(args: &ServeArgs, role: Role, dir: &Path) -> Result<ExitCode, RunError> {
     // The directory must be there at the start; what is wrong inside it is told and served around.
-    let config = |error| RunError::Config(args.config.clone(), Box::new(error));
+    let config = |error| RunError::Config(dir.to_owned(), Box::new(error));
     let mut provided = Installation::open(&args.provided)?;
-    let files = provided.read(&args.config, None).map_err(config)?;
+    let files = provided.read(dir, None).map_err(config)?;
     let (sender, wakes) = channel();
-    let _watchers = watch(&args.config, &provided, &sender)?;
+    let _watchers = watch(dir, &provided, &sender)?;
     let changed = sender.clone();
     provided.follow(move || drop(changed.send(Wake::Changed)))?;
     signals(sender)?;
@@ -177,15 +240,44 @@ fn serve(args: &Args, role: Role) -> Result<ExitCode, RunError> {
     let term = now_ms().max(gateway.highest_term() + 1);
     let mut publisher = Publisher { term, n: 0, provided, files, published: gateway.in_force() };
     publisher.publish(&gateway);
+    tell(&gateway, role);
+    let dead = publisher.follow(dir, &wakes, &gateway);
+    Ok(drain(gateway, args.drain, dead))
+}
+
+/// The same with the operator as publisher.
+fn follow(args: &ServeArgs, role: Role, operator: &OperatorSettings) -> Result<ExitCode, RunError> {
+    let mut provided = Installation::open(&args.provided)?;
+    let (sender, wakes) = channel();
+    signals(sender)?;
+    let mut gateway = Gateway::start(&settings(args, &provided, role)?, std::io::stdout())?;
+    gateway.follow(operator.clone())?;
+    tell(&gateway, role);
+    let dead = loop {
+        match wakes.recv_timeout(POLL) {
+            Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => break false,
+            Ok(Wake::Changed) | Err(RecvTimeoutError::Timeout) => {}
+        }
+        provided.refresh(&Files::default());
+        if !gateway.dead().is_empty() {
+            break true;
+        }
+    };
+    Ok(drain(gateway, args.drain, dead))
+}
+
+fn tell(gateway: &Gateway, role: Role) {
     let address = gateway.address.map_or_else(|| "none".to_owned(), |address| address.to_string());
     tracing::info!(role = role.word(), address, admin = %gateway.admin_address, "the gateway serves");
-    let dead = publisher.follow(&args.config, &wakes, &gateway);
+}
+
+fn drain(gateway: Gateway, patience: Duration, dead: bool) -> ExitCode {
     tracing::info!("draining");
-    let cut = gateway.drain(args.drain);
+    let cut = gateway.drain(patience);
     if cut > 0 {
         tracing::warn!(connections = cut, "connections were cut at the end of the drain");
     }
-    Ok(if dead { ExitCode::from(out::TROUBLE) } else { ExitCode::SUCCESS })
+    if dead { ExitCode::from(out::TROUBLE) } else { ExitCode::SUCCESS }
 }
 
 fn now_ms() -> u64 {

@@ -4,15 +4,16 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::Response;
 use ipnet::IpNet;
 use policy::names::{ObjectRef, TenantName};
-use policy::snapshot::Snapshot;
-use policy::upstream::AddressGuard;
+use policy::snapshot::{ContentHash, Revision, Snapshot};
+use policy::upstream::{AddressGuard, ServicePort};
+use wire::push;
 
 use crate::admin::{Access, Admin, View};
 use crate::answer::Body;
@@ -26,7 +27,8 @@ use crate::outside::CountryDatabase;
 use crate::outside::fetch::Fetches;
 use crate::pipeline::{self, Core};
 use crate::runtime::{Builder, Runtime};
-use crate::snapshot::{Applied, Keeper, Volume, VolumeError};
+use crate::snapshot::follow::{Apply, Follow, OperatorSettings};
+use crate::snapshot::{Answer, Applied, Change, Keeper, Volume, VolumeError};
 use crate::telemetry::{AccessLog, EventCollector, Metrics};
 use crate::upstream::{Registry, UpstreamCore, resolve};
 
@@ -133,13 +135,58 @@ pub struct Gateway {
     pub address: Option<SocketAddr>,
     /// Its admin port.
     pub admin_address: SocketAddr,
-    keeper: Mutex<Keeper>,
+    applier: Arc<Applier>,
+    follow: Option<Follow>,
     health: Arc<Health>,
     listener: Option<Listener>,
     admin: Admin,
     events: Arc<Events>,
     parts: Arc<Parts>,
+}
+
+/// Applies what a publisher says, this process's own or the operator.
+struct Applier {
+    keeper: Mutex<Keeper>,
     metrics: Metrics,
+    health: Arc<Health>,
+}
+
+impl Applier {
+    fn keeper(&self) -> MutexGuard<'_, Keeper> {
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, last_good: usize, not_programmed: usize) {
+        self.metrics.snapshots_applied.inc();
+        for (state, count) in [("last_good", last_good), ("not_programmed", not_programmed)] {
+            self.metrics.objects.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+}
+
+impl Apply for Applier {
+    fn apply(&self, changes: Vec<Change>) -> Vec<Answer> {
+        let complete = changes.iter().any(|change| matches!(change, Change::Complete));
+        let mut keeper = self.keeper();
+        let answers = keeper.change(changes);
+        let (last_good, not_programmed) = keeper.standing();
+        drop(keeper);
+        self.count(last_good, not_programmed);
+        if complete {
+            self.health.snapshot_applied();
+        }
+        answers
+    }
+
+    fn hello(&self) -> (Vec<push::Tenant>, Vec<ServicePort>) {
+        let keeper = self.keeper();
+        let tenant = |(name, revision, hash): (TenantName, Revision, ContentHash)| push::Tenant {
+            name: name.to_string(),
+            revision: Some(push::Revision { term: revision.term, n: revision.n }),
+            hash: hash.0.to_vec().into(),
+        };
+        (keeper.have().into_iter().map(tenant).collect(), keeper.services())
+    }
 }
 
 impl Gateway {
@@ -195,33 +242,43 @@ impl Gateway {
         };
         let listener = settings.listener.as_ref().map(start).transpose()?;
         let (address, admin_address) = (listener.as_ref().map(|listener| listener.address), admin.address);
-        let keeper = Mutex::new(keeper);
-        Ok(Self { address, admin_address, keeper, health, listener, admin, events, parts, metrics })
+        let applier = Arc::new(Applier { keeper: Mutex::new(keeper), metrics, health: health.clone() });
+        Ok(Self { address, admin_address, applier, follow: None, health, listener, admin, events, parts })
     }
 
     /// The term that a publisher in this process begins above.
     #[must_use]
     pub fn highest_term(&self) -> u64 {
-        self.keeper.lock().unwrap_or_else(PoisonError::into_inner).highest_term()
+        self.applier.keeper().highest_term()
     }
 
     /// What the volume kept, for a publisher in this process.
     #[must_use]
     pub fn in_force(&self) -> Snapshot {
-        self.keeper.lock().unwrap_or_else(PoisonError::into_inner).in_force()
+        self.applier.keeper().in_force()
     }
 
     /// Applies a complete set; live when this returns.
     pub fn apply(&self, snapshot: &Snapshot) -> Applied {
-        let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
-        let applied = keeper.apply(snapshot);
-        self.metrics.snapshots_applied.inc();
-        let states = [("last_good", applied.last_good.len()), ("not_programmed", applied.not_programmed.len())];
-        for (state, count) in states {
-            self.metrics.objects.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
-        }
+        let applied = self.applier.keeper().apply(snapshot);
+        self.applier.count(applied.last_good.len(), applied.not_programmed.len());
         self.health.snapshot_applied();
         applied
+    }
+
+    /// Follows the operator from here on. What the volume kept is served at once, and if it was a complete set
+    /// nothing is missing for readiness.
+    ///
+    /// # Errors
+    /// [`StartError::Io`]
+    pub fn follow(&mut self, settings: OperatorSettings) -> Result<(), StartError> {
+        if self.applier.keeper().is_complete() {
+            self.health.snapshot_applied();
+        }
+        let apply: Arc<dyn Apply> = self.applier.clone();
+        let follow = Follow::start(settings, apply, self.health.clone());
+        self.follow = Some(follow.map_err(io("start to follow the operator"))?);
+        Ok(())
     }
 
     /// Whether something that must run has ended.
@@ -233,8 +290,11 @@ impl Gateway {
     /// Takes no more, finishes what is in flight, and ends. Blocks; how many connections were cut.
     #[must_use]
     pub fn drain(self, patience: Duration) -> usize {
-        let Self { health, listener, admin, events, parts, .. } = self;
+        let Self { health, listener, admin, events, parts, follow, .. } = self;
         health.draining();
+        if let Some(follow) = follow {
+            follow.stop();
+        }
         let cut = listener.map_or(0, |listener| listener.drain(patience));
         admin.stop();
         drop(parts);

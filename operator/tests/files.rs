@@ -101,7 +101,7 @@ stringData: {b: plain, d: 5}
     let secret = files.gathered.secrets.values().next().unwrap();
     assert_eq!(secret.data["a"].reveal(), b"hunter2");
     assert_eq!(secret.data["b"].reveal(), b"plain");
-    let fields: Vec<_> = files.gathered.problems.iter().map(|problem| problem.field.as_str()).collect();
+    let fields: Vec<_> = files.gathered.problems.values().flatten().map(|problem| problem.field.as_str()).collect();
     assert_eq!(fields, ["data.c", "stringData.d"]);
     let printed = format!("{files:?}");
     assert!(!printed.contains("hunter2") && !printed.contains("plain"), "{printed}");

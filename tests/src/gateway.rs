@@ -84,6 +84,24 @@ impl Gateway {
         fs::write(folder.path().join("config/manifests.yaml"), manifests)?;
         let arguments = arguments.iter().map(|&text| text.to_owned()).collect();
         let data = data.map_or_else(|| folder.path().join("data"), Path::to_owned);
+        Self::start_in(folder, data, command, arguments)
+    }
+
+    /// One without manifests, which follows an operator; the folder has what its arguments name.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub fn start_following(folder: tempfile::TempDir, arguments: Vec<String>) -> io::Result<Self> {
+        let data = folder.path().join("data");
+        Self::start_in(folder, data, &["dataplane", "--role", "all"], arguments)
+    }
+
+    fn start_in(
+        folder: tempfile::TempDir,
+        data: PathBuf,
+        command: &'static [&'static str],
+        arguments: Vec<String>,
+    ) -> io::Result<Self> {
         let (address, admin) = (free_address()?, free_address()?);
         let mut gateway = Self { address, admin, folder, command, arguments, data, child: None };
         // A port that was free may be taken by a test beside this one before the gateway has it.
@@ -187,7 +205,10 @@ impl Gateway {
         self.kill();
         let log = |name: &str| fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join(name));
         let mut command = Command::new(binary()?);
-        command.args(self.command).arg("--config").arg(self.config()).arg("--data").arg(self.data());
+        command.args(self.command).arg("--data").arg(self.data());
+        if self.config().is_dir() {
+            command.arg("--config").arg(self.config());
+        }
         command.args(["--listen", &self.address.to_string(), "--admin", &self.admin.to_string()]);
         command.envs(variables.iter().copied());
         command.args(&self.arguments).stdin(Stdio::null()).stdout(log("stdout")?).stderr(log("stderr")?);

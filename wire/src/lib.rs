@@ -4,3 +4,8 @@
 pub mod spool {
     tonic::include_proto!("postern.spool.v1");
 }
+
+/// Between the operator and dataplanes.
+pub mod push {
+    tonic::include_proto!("postern.push.v1");
+}

@@ -14,7 +14,7 @@ use policy::on_failure::OnFailureIr;
 use policy::rate_limit::{Failures, LimitCounts, Limits, RateLimitIr};
 use policy::route::{MatchError, Matcher, Place, RouteIr, RuleIr};
 use policy::snapshot::{ObjectEntry, ObjectIr, TenantSnapshot};
-use policy::upstream::ServiceEndpoints;
+use policy::upstream::{ServiceEndpoints, ServicePort, UpstreamKey};
 
 use super::source::{Source, SourceError};
 use super::{Addresses, Guard, Object, OnFailure, Rule, Runtime, TenantRuntime};
@@ -69,6 +69,26 @@ impl Builder {
     /// New endpoints; they are swapped in at once, before the tenants that name them.
     pub fn endpoints(&self, endpoints: &[ServiceEndpoints]) {
         self.upstreams.set_services(endpoints);
+    }
+
+    /// The endpoints of one Service, different from before.
+    pub fn endpoints_of(&self, endpoints: &ServiceEndpoints) {
+        self.upstreams.set_service(endpoints);
+    }
+
+    /// A Service that no tenant names any more.
+    pub fn endpoints_gone(&self, service: &ServicePort) {
+        self.upstreams.forget_service(service);
+    }
+
+    /// The Services that the tenants of now lead to.
+    #[must_use]
+    pub fn services(&self) -> Vec<ServicePort> {
+        let of = |key: &UpstreamKey| match key {
+            UpstreamKey::Service(service) => Some(service.clone()),
+            UpstreamKey::Url { .. } => None,
+        };
+        self.upstreams.all().iter().filter_map(|upstream| of(&upstream.key)).collect()
     }
 
     /// Forgets a tenant that is gone.

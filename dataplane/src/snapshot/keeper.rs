@@ -9,6 +9,7 @@ use policy::problem::Severity;
 use policy::snapshot::{Blob, ObjectEntry, ObjectIr, ObjectState, Snapshot, TenantSnapshot};
 
 use super::Volume;
+use super::volume::Loaded;
 use crate::runtime::{Builder, Object, Runtime, TenantRuntime};
 
 /// What a dataplane could not apply as it was sent.
@@ -41,26 +42,26 @@ pub struct Applied {
 type ObjectKey = (ObjectRef, Arc<str>);
 
 #[derive(Debug)]
-struct Kept {
+pub(super) struct Kept {
     /// As it was sent, with the last good in place of what is broken.
-    snapshot: TenantSnapshot,
+    pub(super) snapshot: TenantSnapshot,
     runtime: Arc<TenantRuntime>,
-    standing: Standing,
+    pub(super) standing: Standing,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Standing {
-    last_good: Vec<ObjectRef>,
-    not_programmed: Vec<ObjectRef>,
+pub(super) struct Standing {
+    pub(super) last_good: Vec<ObjectRef>,
+    pub(super) not_programmed: Vec<ObjectRef>,
 }
 
 /// Keeps what was applied, and swaps the runtime that the cores read.
 #[derive(Debug)]
 pub struct Keeper {
-    tenants: HashMap<TenantName, Kept>,
-    builder: Builder,
+    pub(super) tenants: HashMap<TenantName, Kept>,
+    pub(super) builder: Builder,
     live: Arc<ArcSwap<Runtime>>,
-    volume: Option<Volume>,
+    pub(super) volume: Option<Volume>,
 }
 
 impl Keeper {
@@ -68,10 +69,11 @@ impl Keeper {
     #[must_use]
     pub fn new(builder: Builder, live: Arc<ArcSwap<Runtime>>, volume: Option<Volume>) -> Self {
         let mut keeper = Self { tenants: HashMap::new(), builder, live, volume };
-        let (tenants, errors) = keeper.volume.as_ref().map(Volume::load).unwrap_or_default();
+        let Loaded { tenants, endpoints, errors } = keeper.volume.as_ref().map(Volume::load).unwrap_or_default();
         for error in errors {
-            tracing::warn!(error = &error as &dyn std::error::Error, "a last good tenant is lost");
+            tracing::warn!(error = &error as &dyn std::error::Error, "something of the last good is lost");
         }
+        keeper.builder.endpoints(&endpoints);
         for snapshot in tenants {
             let mut applied = Applied::default();
             let kept = keeper.build(&snapshot, &mut applied);
@@ -110,28 +112,47 @@ impl Keeper {
         applied
     }
 
-    fn apply_tenant(&mut self, snapshot: &Arc<TenantSnapshot>, applied: &mut Applied) {
+    fn apply_tenant(&mut self, snapshot: &TenantSnapshot, applied: &mut Applied) {
+        if self.take(snapshot, applied) {
+            self.keep(&snapshot.tenant);
+        }
+    }
+
+    /// Makes a tenant ready, to be in force with the next swap. Whether anything is different.
+    pub(super) fn take(&mut self, snapshot: &TenantSnapshot, applied: &mut Applied) -> bool {
         if let Some(kept) = self.tenants.get_mut(&snapshot.tenant) {
             if snapshot.revision < kept.snapshot.revision {
                 let object = ObjectRef::new(policy::names::Kind::Tenant, "", snapshot.tenant.as_str());
                 let reason = format!("revision {} is older than {}", snapshot.revision, kept.snapshot.revision);
                 applied.nacks.push(Nack { object, severity: Severity::Error, reason });
-                return;
+                return false;
             }
             if snapshot.hash == kept.snapshot.hash {
                 kept.snapshot.revision = snapshot.revision;
-                return;
+                return false;
             }
         }
         let kept = self.build(snapshot, applied);
-        if let Some(volume) = &self.volume
-            && let Err(error) = volume.keep(&kept.snapshot)
-        {
-            // The snapshot is served all the same: a full disk must not stop a change.
-            tracing::warn!(error = &error as &dyn std::error::Error, "the last good could not be kept");
-        }
         self.tenants.insert(snapshot.tenant.clone(), kept);
         applied.swapped.push(snapshot.tenant.clone());
+        true
+    }
+
+    /// Writes a tenant to the volume. It is served all the same when that fails: a full disk must not stop a change.
+    pub(super) fn keep(&self, tenant: &TenantName) {
+        let kept = self.tenants.get(tenant).zip(self.volume.as_ref());
+        if let Some(Err(error)) = kept.map(|(kept, volume)| volume.keep(&kept.snapshot)) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the last good could not be kept");
+        }
+    }
+
+    /// Forgets a tenant that is gone.
+    pub(super) fn forget(&mut self, name: &TenantName) {
+        self.tenants.remove(name);
+        self.builder.forget(name);
+        if let Some(Err(error)) = self.volume.as_ref().map(|volume| volume.forget(name)) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "a tenant that is gone stays on the volume");
+        }
     }
 
     fn build(&self, snapshot: &TenantSnapshot, applied: &mut Applied) -> Kept {
@@ -194,15 +215,11 @@ impl Keeper {
         let present: HashSet<&TenantName> = snapshot.tenants.iter().map(|tenant| &tenant.tenant).collect();
         applied.removed = self.tenants.keys().filter(|name| !present.contains(name)).cloned().collect();
         for name in &applied.removed {
-            self.tenants.remove(name);
-            self.builder.forget(name);
-            if let Some(Err(error)) = self.volume.as_ref().map(|volume| volume.forget(name)) {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a tenant that is gone stays on the volume");
-            }
+            self.forget(name);
         }
     }
 
-    fn swap(&self) {
+    pub(super) fn swap(&self) {
         let tenants = self.tenants.values().map(|kept| kept.runtime.clone());
         self.live.store(Arc::new(self.builder.runtime(tenants)));
     }

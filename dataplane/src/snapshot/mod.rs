@@ -4,8 +4,11 @@
 //! its publisher can lose it. Last good covers an object's routing and traffic settings; keys, grants,
 //! secrets and limits come with the tenant and are always the current ones.
 
+mod change;
+pub mod follow;
 mod keeper;
 mod volume;
 
+pub use change::{Answer, Change};
 pub use keeper::{Applied, Keeper, Nack};
 pub use volume::{Volume, VolumeError};

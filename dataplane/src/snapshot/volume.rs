@@ -10,10 +10,15 @@ use std::path::{Path, PathBuf};
 
 use policy::names::TenantName;
 use policy::snapshot::{Blob, BlobError, TenantSnapshot};
+use policy::upstream::{ServiceEndpoints, ServicePort};
+use serde::de::DeserializeOwned;
 
 /// Bytes of one tenant's file that are read back; more is refused rather than loaded.
 const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 const SUFFIX: &str = "tenant";
+const ENDPOINTS: &str = "endpoints";
+/// There while all that a publisher had was applied here once: what is on the volume is a complete set.
+const COMPLETE: &str = "complete";
 
 /// Why the volume could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +35,7 @@ pub enum VolumeError {
         source: io::Error,
     },
     /// A file is not what this build writes.
-    #[error("could not read the tenant in {path}")]
+    #[error("could not read what was kept in {path}")]
     Content {
         /// Which.
         path: PathBuf,
@@ -46,6 +51,14 @@ pub enum VolumeError {
 fn io(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> VolumeError {
     let path = path.to_owned();
     move |source| VolumeError::Io { step, path, source }
+}
+
+/// What was kept, and what of it could not be read.
+#[derive(Debug, Default)]
+pub(super) struct Loaded {
+    pub(super) tenants: Vec<TenantSnapshot>,
+    pub(super) endpoints: Vec<ServiceEndpoints>,
+    pub(super) errors: Vec<VolumeError>,
 }
 
 /// A folder of last good tenants.
@@ -76,13 +89,48 @@ impl Volume {
     /// [`VolumeError`]; what was there before is then still there.
     pub fn keep(&self, snapshot: &TenantSnapshot) -> Result<(), VolumeError> {
         let blob = Blob::encode(snapshot).map_err(VolumeError::Encode)?;
-        let path = self.path(&snapshot.tenant);
-        let beside = path.with_extension("new");
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let mut file = options.open(&beside).map_err(io("write", &beside))?;
-        file.write_all(blob.bytes()).and_then(|()| file.sync_all()).map_err(io("write", &beside))?;
-        fs::rename(&beside, &path).map_err(io("replace", &path))
+        write(&self.path(&snapshot.tenant), blob.bytes())
+    }
+
+    /// Keeps the endpoints of one port of a Service.
+    ///
+    /// # Errors
+    /// [`VolumeError`]
+    pub fn keep_endpoints(&self, endpoints: &ServiceEndpoints) -> Result<(), VolumeError> {
+        let Some(path) = self.endpoints_path(&endpoints.service) else { return Ok(()) };
+        let blob = Blob::encode(endpoints).map_err(VolumeError::Encode)?;
+        write(&path, blob.bytes())
+    }
+
+    /// Forgets the endpoints of a port that nobody names.
+    ///
+    /// # Errors
+    /// [`VolumeError::Io`]
+    pub fn forget_endpoints(&self, service: &ServicePort) -> Result<(), VolumeError> {
+        self.endpoints_path(service).map_or(Ok(()), |path| remove(&path))
+    }
+
+    /// Its names are DNS labels in Kubernetes; others could leave the folder, and are not kept.
+    fn endpoints_path(&self, service: &ServicePort) -> Option<PathBuf> {
+        let ServicePort { namespace, name, port } = service;
+        let is_label = |text: &str| TenantName::parse(text).is_ok();
+        (is_label(namespace) && is_label(name))
+            .then(|| self.folder.join(format!("{namespace}.{name}.{port}.{ENDPOINTS}")))
+    }
+
+    /// Notes that what is kept is a complete set.
+    ///
+    /// # Errors
+    /// [`VolumeError::Io`]
+    pub fn complete(&self) -> Result<(), VolumeError> {
+        let path = self.folder.join(COMPLETE);
+        if path.exists() { Ok(()) } else { write(&path, b"") }
+    }
+
+    /// Whether what is kept is a complete set.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.folder.join(COMPLETE).exists()
     }
 
     /// Forgets a tenant that is gone.
@@ -90,34 +138,54 @@ impl Volume {
     /// # Errors
     /// [`VolumeError::Io`]
     pub fn forget(&self, tenant: &TenantName) -> Result<(), VolumeError> {
-        let path = self.path(tenant);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io("remove", &path)(error)),
-            _ => Ok(()),
-        }
+        remove(&self.path(tenant))
     }
 
-    /// Every tenant that was kept, and what could not be read. One damaged file costs one tenant.
-    #[must_use]
-    pub fn load(&self) -> (Vec<TenantSnapshot>, Vec<VolumeError>) {
-        let (mut tenants, mut errors) = (Vec::new(), Vec::new());
+    /// Everything that was kept, and what could not be read. One damaged file costs one tenant.
+    pub(super) fn load(&self) -> Loaded {
+        let mut loaded = Loaded::default();
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
-            Err(error) => return (tenants, vec![io("list", &self.folder)(error)]),
+            Err(error) => {
+                loaded.errors.push(io("list", &self.folder)(error));
+                return loaded;
+            }
         };
         for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
-            if path.extension().is_some_and(|suffix| suffix == SUFFIX) {
-                match read(&path) {
-                    Ok(tenant) => tenants.push(tenant),
-                    Err(error) => errors.push(error),
-                }
+            match path.extension().and_then(std::ffi::OsStr::to_str) {
+                Some(SUFFIX) => match read(&path) {
+                    Ok(tenant) => loaded.tenants.push(tenant),
+                    Err(error) => loaded.errors.push(error),
+                },
+                Some(ENDPOINTS) => match read(&path) {
+                    Ok(endpoints) => loaded.endpoints.push(endpoints),
+                    Err(error) => loaded.errors.push(error),
+                },
+                Some(_) | None => {}
             }
         }
-        (tenants, errors)
+        loaded
     }
 }
 
-fn read(path: &Path) -> Result<TenantSnapshot, VolumeError> {
+/// Beside it first, then over it.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), VolumeError> {
+    let beside = path.with_extension("new");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(&beside).map_err(io("write", &beside))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io("write", &beside))?;
+    fs::rename(&beside, path).map_err(io("replace", path))
+}
+
+fn remove(path: &Path) -> Result<(), VolumeError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<T, VolumeError> {
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(io("open", path))?;
     file.take(MAX_FILE_BYTES).read_to_end(&mut bytes).map_err(io("read", path))?;

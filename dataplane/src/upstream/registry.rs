@@ -78,8 +78,18 @@ struct Identity {
 #[derive(Debug)]
 struct Core {
     upstreams: HashMap<Identity, Weak<Upstream>, foldhash::fast::RandomState>,
+    /// The same by the Service that they lead to, so that a change of endpoints looks at no others.
+    by_service: HashMap<ServicePort, Vec<Weak<Upstream>>, foldhash::fast::RandomState>,
     services: HashMap<ServicePort, Vec<EndpointIr>, foldhash::fast::RandomState>,
     sweep_at: usize,
+}
+
+impl Core {
+    fn named(&mut self, service: &ServicePort) -> Vec<Arc<Upstream>> {
+        let Some(upstreams) = self.by_service.get_mut(service) else { return Vec::new() };
+        upstreams.retain(|weak| weak.strong_count() > 0);
+        upstreams.iter().filter_map(Weak::upgrade).collect()
+    }
 }
 
 /// Every upstream that a snapshot names. An upstream lives as long as somebody holds it, so one that the
@@ -92,7 +102,12 @@ pub struct Registry {
 
 impl Default for Registry {
     fn default() -> Self {
-        let core = Core { upstreams: HashMap::default(), services: HashMap::default(), sweep_at: FIRST_SWEEP };
+        let core = Core {
+            upstreams: HashMap::default(),
+            by_service: HashMap::default(),
+            services: HashMap::default(),
+            sweep_at: FIRST_SWEEP,
+        };
         Self { core: Mutex::new(core), new_name: Notify::new() }
     }
 }
@@ -130,8 +145,15 @@ impl Registry {
             known: Notify::new(),
         });
         core.upstreams.insert(identity, Arc::downgrade(&upstream));
+        if let UpstreamKey::Service(service) = key {
+            core.by_service.entry(service.clone()).or_default().push(Arc::downgrade(&upstream));
+        }
         if core.upstreams.len() >= core.sweep_at {
             core.upstreams.retain(|_, weak| weak.strong_count() > 0);
+            core.by_service.retain(|_, upstreams| {
+                upstreams.retain(|weak| weak.strong_count() > 0);
+                !upstreams.is_empty()
+            });
             core.sweep_at = (core.upstreams.len() * 2).max(FIRST_SWEEP);
         }
         upstream
@@ -152,6 +174,22 @@ impl Registry {
                 }
             }
         }
+    }
+
+    /// The endpoints of one Service, which are different now.
+    pub fn set_service(&self, ServiceEndpoints { service, endpoints }: &ServiceEndpoints) {
+        let mut core = self.lock();
+        core.services.insert(service.clone(), endpoints.clone());
+        for upstream in core.named(service) {
+            if upstream.load().as_ref().is_none_or(|known| **known != *endpoints) {
+                upstream.set_endpoints(endpoints.clone());
+            }
+        }
+    }
+
+    /// A Service that no snapshot names any more.
+    pub fn forget_service(&self, service: &ServicePort) {
+        self.lock().services.remove(service);
     }
 
     /// Every upstream that somebody holds: for the admin port, metrics and name resolution.

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use policy::names::{Kind, ObjectRef};
 use policy::upstream::{EndpointIr, ServiceEndpoints, ServicePort};
 
-use crate::gather::Gathered;
 use crate::gather::core::{Endpoint, EndpointSlice, PortRef, Service};
+use crate::gather::{Gathered, in_namespace};
 
 /// The endpoints of every Service port that is named; sorted, each address once.
 #[must_use]
@@ -15,13 +15,14 @@ pub fn endpoints(gathered: &Gathered, named: &BTreeSet<ServicePort>) -> Vec<Serv
     named.iter().map(|service| of(gathered, service)).collect()
 }
 
-fn of(gathered: &Gathered, named: &ServicePort) -> ServiceEndpoints {
+/// The endpoints of one.
+#[must_use]
+pub fn of(gathered: &Gathered, named: &ServicePort) -> ServiceEndpoints {
     let ServicePort { namespace, name, port } = named;
     let object = ObjectRef::new(Kind::Service, namespace.clone(), name.clone());
-    let slices = gathered
-        .endpoint_slices
-        .values()
-        .filter(|slice| slice.meta.object.namespace == *namespace && *slice.service == **name);
+    let slices = in_namespace(&gathered.endpoint_slices, Kind::EndpointSlice, namespace)
+        .map(|(_, slice)| slice)
+        .filter(|slice| *slice.service == **name);
     let mut found: Vec<EndpointIr> = Vec::new();
     if let Some(service) = gathered.services.get(&object) {
         for slice in slices {

@@ -1,5 +1,6 @@
 //! Gathered objects to sub-snapshots and problems. Pure: the same objects give the same answer.
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -9,7 +10,8 @@ use policy::snapshot::{Revision, Snapshot, TenantSnapshot};
 use policy::upstream::ServicePort;
 
 use crate::gather::Gathered;
-use crate::resolve::{Resolved, resolve};
+use crate::resolve::references::Named;
+use crate::resolve::{Ownership, Resolved, resolve};
 
 pub mod endpoints;
 pub mod footprint;
@@ -27,12 +29,44 @@ pub struct Compiled {
     pub kept: Vec<TenantName>,
 }
 
+/// What became of one tenant.
+#[derive(Clone, Debug)]
+pub struct CompiledTenant {
+    /// What the dataplanes get.
+    pub snapshot: TenantSnapshot,
+    /// What is wrong with the Tenant and its objects.
+    pub problems: Vec<Problem>,
+    /// What its objects name.
+    pub named: Named,
+    /// Whether an object could not be compiled, and needs its last good.
+    pub any_broken: bool,
+}
+
+/// Compiles one tenant, if it can be read. Its revision is for its publisher to say.
+#[must_use]
+pub fn compile_tenant(
+    gathered: &Gathered,
+    ownership: &Ownership,
+    name: &TenantName,
+    previous: Option<&TenantSnapshot>,
+) -> Option<CompiledTenant> {
+    let slice = ownership.slice(gathered, name)?;
+    let (named, mut problems) = (RefCell::default(), ownership.declared_problems(gathered, name));
+    let snapshot = tenant::compile((gathered, &slice), previous, Revision::default(), &named, &mut problems);
+    let named = named.into_inner();
+    problems.extend(named.objects.iter().filter_map(|object| gathered.problems.get(object)).flatten().cloned());
+    problems.sort_by(|a, b| (&a.object, &a.field, &a.message).cmp(&(&b.object, &b.field, &b.message)));
+    problems.dedup();
+    let any_broken = tenant::any_broken(&snapshot);
+    Some(CompiledTenant { snapshot, problems, named, any_broken })
+}
+
 /// Compiles everything. `previous` is what is in force: a tenant whose content is the same keeps its revision,
 /// one that cannot be read keeps all of it, and a RateLimitPolicy that cannot be compiled keeps its last limits.
 #[must_use]
 pub fn compile(gathered: &Gathered, previous: &Snapshot, revision: Revision) -> Compiled {
     let Resolved { slices, unreadable, mut problems } = resolve(gathered);
-    problems.extend(gathered.problems.iter().cloned());
+    problems.extend(gathered.problems.values().flatten().cloned());
     problems.extend(gathered.tenants.values().flat_map(|declared| declared.problems.iter().cloned()));
     problems.extend(gathered.routes.values().flat_map(|declared| declared.problems.iter().cloned()));
     problems.extend(gathered.webhook_sources.values().flat_map(|declared| declared.problems.iter().cloned()));
@@ -43,7 +77,9 @@ pub fn compile(gathered: &Gathered, previous: &Snapshot, revision: Revision) -> 
     let mut tenants: Vec<Arc<TenantSnapshot>> = Vec::with_capacity(slices.len());
     for slice in &slices {
         let before = in_force(&slice.name);
-        let compiled = tenant::compile(gathered, slice, before.map(Arc::as_ref), revision, &mut problems);
+        let named = RefCell::default();
+        let previous = before.map(Arc::as_ref);
+        let compiled = tenant::compile((gathered, slice), previous, revision, &named, &mut problems);
         match before {
             Some(before) if before.hash == compiled.hash => tenants.push(Arc::clone(before)),
             Some(_) | None => tenants.push(Arc::new(compiled)),

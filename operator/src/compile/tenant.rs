@@ -1,5 +1,6 @@
 //! One tenant to its sub-snapshot: a function of its slice.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -18,17 +19,18 @@ use policy::webhook_source::{self, SourceSurroundings, WebhookSourceSpec};
 use super::{footprint, limits};
 use crate::gather::{Declared, Gathered};
 use crate::resolve::Slice;
-use crate::resolve::references::Referrer;
+use crate::resolve::references::{Named, Referrer};
 
-/// Compiles a tenant.
+/// Compiles a tenant; `named` gets what its objects name.
 pub(super) fn compile(
-    gathered: &Gathered,
-    slice: &Slice<'_>,
+    (gathered, slice): (&Gathered, &Slice<'_>),
     previous: Option<&TenantSnapshot>,
     revision: Revision,
+    named: &RefCell<Named>,
     problems: &mut Vec<Problem>,
 ) -> TenantSnapshot {
-    let base = base(gathered, slice, problems);
+    let around = Around { gathered, slice, named };
+    let base = base(around, problems);
     let methods: Vec<Arc<str>> = base.methods.iter().map(|method| Arc::clone(method_name(method))).collect();
     let object = &slice.tenant.meta.object;
     let level = Level::of_tenant(slice.spec);
@@ -38,18 +40,34 @@ pub(super) fn compile(
     let rate_limits = limits::compile(gathered, slice, &base.ceilings, previous, problems);
     let mut objects = Vec::with_capacity(slice.routes.len());
     for declared in &slice.routes {
-        objects.push(route(gathered, slice, (&base, &methods, &settings), declared, problems));
+        objects.push(route(around, (&base, &methods, &settings), declared, problems));
     }
     for declared in &slice.sources {
-        objects.push(source(gathered, slice, &base, declared, problems));
+        objects.push(source(around, &base, declared, problems));
     }
     let hash = hash(&(&base, &rate_limits, &objects));
     TenantSnapshot { tenant: slice.name.clone(), revision, hash, base, rate_limits, objects }
 }
 
-fn base(gathered: &Gathered, slice: &Slice<'_>, problems: &mut Vec<Problem>) -> TenantIr {
+/// What every step has around it.
+#[derive(Clone, Copy)]
+struct Around<'a> {
+    gathered: &'a Gathered,
+    slice: &'a Slice<'a>,
+    named: &'a RefCell<Named>,
+}
+
+impl<'a> Around<'a> {
+    fn refs(self, object: &'a ObjectRef) -> Referrer<'a> {
+        let Self { gathered, slice, named } = self;
+        Referrer { gathered, object, tenant: &slice.name, namespaces: &slice.namespaces, named }
+    }
+}
+
+fn base(around: Around<'_>, problems: &mut Vec<Problem>) -> TenantIr {
+    let Around { slice, .. } = around;
     let object = &slice.tenant.meta.object;
-    let refs = Referrer { gathered, object, tenant: &slice.name, namespaces: &slice.namespaces };
+    let refs = around.refs(object);
     let mut problems = Problems::of(object, problems);
     let mut problems = problems.at("spec");
     if !slice.spec.tls.is_empty() {
@@ -67,14 +85,14 @@ fn base(gathered: &Gathered, slice: &Slice<'_>, problems: &mut Vec<Problem>) -> 
 }
 
 fn route(
-    gathered: &Gathered,
-    slice: &Slice<'_>,
+    outer: Around<'_>,
     (base, methods, settings): (&TenantIr, &[Arc<str>], &Settings),
     declared: &Declared<RouteSpec>,
     problems: &mut Vec<Problem>,
 ) -> ObjectEntry {
+    let Around { gathered, slice, .. } = outer;
     let object = &declared.meta.object;
-    let refs = Referrer { gathered, object, tenant: &slice.name, namespaces: &slice.namespaces };
+    let refs = outer.refs(object);
     let footprint = footprint::of_route(&declared.value, &slice.hostnames);
     let around = Surroundings {
         tenant: settings,
@@ -95,14 +113,14 @@ fn route(
 }
 
 fn source(
-    gathered: &Gathered,
-    slice: &Slice<'_>,
+    outer: Around<'_>,
     base: &TenantIr,
     declared: &Declared<WebhookSourceSpec>,
     problems: &mut Vec<Problem>,
 ) -> ObjectEntry {
+    let Around { gathered, slice, .. } = outer;
     let object = &declared.meta.object;
-    let refs = Referrer { gathered, object, tenant: &slice.name, namespaces: &slice.namespaces };
+    let refs = outer.refs(object);
     let footprint = footprint::of_source(&declared.value, &slice.hostnames);
     let around = SourceSurroundings {
         hostnames: &slice.hostnames,
@@ -113,17 +131,19 @@ fn source(
     };
     let mut problems = Problems::of(object, problems);
     let compiled = declared.spec.as_ref().and_then(|spec| {
-        shared(gathered, slice, spec, problems.at("spec"));
+        shared(outer, spec, problems.at("spec"));
         webhook_source::compile(spec, around, problems.at("spec"))
     });
     entry(declared, footprint, compiled.map(|ir| ObjectIr::WebhookSource(Box::new(ir))), problems)
 }
 
 /// The source that verifies for this one must be there, speak its format, and share with its tenant.
-fn shared(gathered: &Gathered, slice: &Slice<'_>, spec: &WebhookSourceSpec, mut problems: Problems<'_>) {
+fn shared(around: Around<'_>, spec: &WebhookSourceSpec, mut problems: Problems<'_>) {
+    let Around { gathered, slice, named } = around;
     let Some(reference) = &spec.shared else { return };
     let mut problems = problems.at("shared");
     let other = ObjectRef::new(Kind::WebhookSource, reference.namespace.as_str(), reference.name.as_str());
+    named.borrow_mut().objects.insert(other.clone());
     let Some(found) = gathered.webhook_sources.get(&other).and_then(|declared| declared.spec.as_ref()) else {
         problems.unresolved(format!("{other} does not exist, or cannot be read"), "create it, or name another");
         return;

@@ -9,13 +9,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use policy::names::{Kind, ObjectRef};
-use policy::problem::{Problem, Problems};
-use serde::de::DeserializeOwned;
+use policy::problem::Problems;
 use serde_json::Value;
 
 use super::place::{FileProblem, Place, Sources, Text};
 use super::yaml::Document;
-use super::{Declared, Gathered, Meta, Raw, core, schema, walk, yaml};
+use super::{Gathered, Meta, Raw, schema, walk, yaml};
 
 /// A directory as it was read.
 #[derive(Clone, Debug, Default)]
@@ -211,51 +210,4 @@ fn is_name(text: &str) -> bool {
 fn stable_uid(object: &ObjectRef) -> Arc<str> {
     let digest = ring::digest::digest(&ring::digest::SHA256, object.to_string().as_bytes());
     digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>().into()
-}
-
-impl Gathered {
-    /// Puts an object in its place.
-    pub fn take(&mut self, raw: Raw, mut problems: Vec<Problem>) {
-        let object = raw.meta.object.clone();
-        if matches!(object.kind, Kind::Tenant | Kind::Route | Kind::RateLimitPolicy | Kind::WebhookSource) {
-            unknown_roots(&raw, &mut Problems::of(&object, &mut problems));
-        }
-        let collector = &mut Problems::of(&object, &mut problems);
-        match object.kind {
-            Kind::Tenant => return declare(&mut self.tenants, raw, problems),
-            Kind::Route => return declare(&mut self.routes, raw, problems),
-            Kind::RateLimitPolicy => return declare(&mut self.rate_limit_policies, raw, problems),
-            Kind::WebhookSource => return declare(&mut self.webhook_sources, raw, problems),
-            Kind::Secret => insert(&mut self.secrets, core::Secret::read(&raw, collector), object),
-            Kind::ConfigMap => insert(&mut self.config_maps, core::ConfigMap::read(&raw, collector), object),
-            Kind::Service => insert(&mut self.services, core::Service::read(&raw, collector), object),
-            Kind::EndpointSlice => {
-                insert(&mut self.endpoint_slices, core::EndpointSlice::read(&raw, collector), object)
-            }
-            Kind::Namespace => {
-                self.namespaces.insert(raw.meta.object.name, raw.meta.labels);
-            }
-            Kind::ReferenceGrant => insert(&mut self.grants, core::ReferenceGrant::read(&raw, collector), object),
-        }
-        self.problems.append(&mut problems);
-    }
-}
-
-fn declare<S: DeserializeOwned>(map: &mut BTreeMap<ObjectRef, Declared<S>>, raw: Raw, problems: Vec<Problem>) {
-    map.insert(raw.meta.object.clone(), Declared::read(raw, problems));
-}
-
-fn insert<T>(map: &mut BTreeMap<ObjectRef, T>, value: Option<T>, object: ObjectRef) {
-    if let Some(value) = value {
-        map.insert(object, value);
-    }
-}
-
-fn unknown_roots(raw: &Raw, problems: &mut Problems<'_>) {
-    const ROOTS: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
-    for name in raw.value.as_object().into_iter().flat_map(|map| map.keys()) {
-        if !ROOTS.contains(&name.as_str()) {
-            problems.at(name).invalid("is an unknown field", "move it into spec, or take it out");
-        }
-    }
 }

@@ -2,6 +2,7 @@
 //! and `compile`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use policy::installation::Installation;
@@ -16,13 +17,18 @@ use serde_json::Value;
 pub mod core;
 pub mod declared;
 pub mod files;
+pub mod lists;
+pub mod observed;
 pub mod place;
 pub mod provider_ranges;
 pub mod schema;
+mod take;
 pub mod walk;
+pub mod watch;
 pub mod yaml;
 
 pub use declared::Declared;
+pub(crate) use take::in_namespace;
 
 /// Everything that compile reads. What is not in it does not exist. Maps, so that the order in which objects
 /// came means nothing.
@@ -51,7 +57,7 @@ pub struct Gathered {
     /// What whoever runs the gateway provides beside the objects.
     pub installation: Installation,
     /// What is wrong with objects of Kubernetes' own kinds.
-    pub problems: Vec<Problem>,
+    pub problems: BTreeMap<ObjectRef, Vec<Problem>>,
 }
 
 /// What every object has.
@@ -67,11 +73,18 @@ pub struct Meta {
     pub labels: BTreeMap<String, String>,
 }
 
-/// An object before its kind is looked at. Not `Debug`: it may be a Secret.
+/// An object before its kind is looked at.
 #[derive(Clone)]
 pub struct Raw {
     /// What every object has.
     pub meta: Meta,
     /// All of it.
     pub value: Value,
+}
+
+/// It may be a Secret, so only its name is shown.
+impl fmt::Debug for Raw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Raw({})", self.meta.object)
+    }
 }

@@ -112,13 +112,14 @@ impl Reading<'_> {
 
     fn config_map(&mut self, object: &ObjectRef) {
         let Some(map) = self.files.gathered.config_maps.get(object) else {
-            let mut problems = Problems::of(object, &mut self.files.gathered.problems);
+            let mut problems = Problems::of(object, self.files.gathered.problems.entry(object.clone()).or_default());
             return problems.unresolved("does not exist, so it provides no ranges", "create it, or name another");
         };
         for (key, text) in map.data.clone() {
             let read = read(&text, object, self.now_secs);
             for (_, problem) in &read.problems {
-                let mut problems = Problems::of(object, &mut self.files.gathered.problems);
+                let mut problems =
+                    Problems::of(object, self.files.gathered.problems.entry(object.clone()).or_default());
                 let message = format!("{} {}", problem.field, problem.message).trim_start().to_owned();
                 problems.at("data").at(&key).invalid(message, problem.help.clone());
             }
@@ -252,8 +253,9 @@ mod tests {
         }
         let lists = Lists::read(places, NOW, previous, &mut files);
         let told = files.problems.iter().map(|problem| format!("{}: {}", problem.place.line, problem.message));
-        let told =
-            told.chain(files.gathered.problems.iter().map(|problem| format!("{}: {}", problem.field, problem.message)));
+        let told = told.chain(
+            files.gathered.problems.values().flatten().map(|problem| format!("{}: {}", problem.field, problem.message)),
+        );
         let told = told.collect();
         let ranges = files.gathered.installation.provider_ranges.values();
         let ranges = ranges.map(|list| format!("{} {:?}", list.provider, list.ranges)).collect();

@@ -1,10 +1,10 @@
 //! Who owns what: objects to tenants, hosts and identifiers to the tenant that holds them. Compiles nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use policy::names::{Hostname, ObjectRef, TenantName};
-use policy::problem::{Problem, Problems};
+use policy::names::{Hostname, TenantName};
+use policy::problem::Problem;
 use policy::rate_limit::RateLimitPolicySpec;
 use policy::reference::selects;
 use policy::route::RouteSpec;
@@ -15,7 +15,10 @@ use serde_json::Value;
 use crate::gather::{Declared, Gathered};
 
 mod claims;
+mod ownership;
 pub mod references;
+
+pub use ownership::{Owned, Ownership};
 
 /// One tenant with what is its own: all that its sub-snapshot is made of.
 #[derive(Clone, Debug)]
@@ -51,48 +54,23 @@ pub struct Resolved<'a> {
     pub problems: Vec<Problem>,
 }
 
-/// A tenant that has a name, readable or not.
-struct Named<'a> {
-    name: TenantName,
-    declared: &'a Declared<TenantSpec>,
-    namespaces: BTreeSet<Arc<str>>,
-}
-
 /// Puts everything in its place.
 #[must_use]
 pub fn resolve(gathered: &Gathered) -> Resolved<'_> {
+    let ownership = Ownership::of(gathered);
     let mut resolved = Resolved::default();
-    let mut tenants = Vec::new();
-    for (object, declared) in &gathered.tenants {
-        match TenantName::parse(&object.name) {
-            Ok(name) => tenants.push(Named { name, declared, namespaces: namespaces(declared, gathered) }),
-            Err(error) => Problems::of(object, &mut resolved.problems)
-                .at("metadata.name")
-                .invalid(format!("{:?} is no name for a tenant", object.name), format!("it {error}")),
+    for name in ownership.tenants.keys() {
+        match ownership.slice(gathered, name) {
+            Some(slice) => resolved.slices.push(slice),
+            None => resolved.unreadable.push(name.clone()),
         }
     }
-    let mut held = claims::settle(tenants.iter().map(|tenant| tenant.declared), &mut resolved.problems);
-    let owners = Owners::of(&tenants);
-    let routes = owners.sort(&gathered.routes, &mut resolved.problems);
-    let sources = owners.sort(&gathered.webhook_sources, &mut resolved.problems);
-    let policies = owners.sort(&gathered.rate_limit_policies, &mut resolved.problems);
-    for Named { name, declared, namespaces } in tenants {
-        let Some(spec) = &declared.spec else {
-            resolved.unreadable.push(name);
-            continue;
-        };
-        let held = held.remove(&declared.meta.object).unwrap_or_default();
-        resolved.slices.push(Slice {
-            tenant: declared,
-            spec,
-            namespaces,
-            hostnames: held.hostnames,
-            identifiers: held.identifiers,
-            routes: routes.get(&name).cloned().unwrap_or_default(),
-            sources: sources.get(&name).cloned().unwrap_or_default(),
-            policies: policies.get(&name).cloned().unwrap_or_default(),
-            name,
-        });
+    let namespaced = gathered.routes.keys().chain(gathered.webhook_sources.keys());
+    let namespaces: BTreeSet<&Arc<str>> =
+        namespaced.chain(gathered.rate_limit_policies.keys()).map(|object| &object.namespace).collect();
+    resolved.problems = ownership.problems.values().flatten().cloned().collect();
+    for namespace in namespaces {
+        ownership.homeless(gathered, namespace, &mut resolved.problems);
     }
     resolved
 }
@@ -115,67 +93,4 @@ fn namespaces(declared: &Declared<TenantSpec>, gathered: &Gathered) -> BTreeSet<
 pub(crate) fn texts<'v>(value: &'v Value, pointer: &str) -> impl Iterator<Item = &'v str> {
     let list = value.pointer(pointer).and_then(Value::as_array);
     list.into_iter().flatten().filter_map(Value::as_str)
-}
-
-/// Which tenants list a namespace.
-struct Owners<'t>(BTreeMap<Arc<str>, Vec<&'t TenantName>>);
-
-impl<'t> Owners<'t> {
-    fn of(tenants: &'t [Named<'_>]) -> Self {
-        let mut owners: BTreeMap<Arc<str>, Vec<&TenantName>> = BTreeMap::new();
-        for tenant in tenants {
-            for namespace in &tenant.namespaces {
-                owners.entry(Arc::clone(namespace)).or_default().push(&tenant.name);
-            }
-        }
-        Self(owners)
-    }
-
-    /// Every object to its tenant; who has none is told.
-    fn sort<'a, S>(
-        &self,
-        objects: &'a BTreeMap<ObjectRef, Declared<S>>,
-        problems: &mut Vec<Problem>,
-    ) -> BTreeMap<TenantName, Vec<&'a Declared<S>>> {
-        let mut sorted: BTreeMap<TenantName, Vec<&'a Declared<S>>> = BTreeMap::new();
-        for (object, declared) in objects {
-            let wanted = declared.value.pointer("/spec/tenant").and_then(Value::as_str);
-            if let Some(owner) = self.owner(object, wanted, Problems::of(object, problems)) {
-                sorted.entry(owner).or_default().push(declared);
-            }
-        }
-        sorted
-    }
-
-    fn owner(&self, object: &ObjectRef, wanted: Option<&str>, mut problems: Problems<'_>) -> Option<TenantName> {
-        let listed = self.0.get(&object.namespace).map(Vec::as_slice).unwrap_or_default();
-        match (listed, wanted) {
-            ([], _) => {
-                let message = format!("no Tenant lists namespace {}", object.namespace);
-                let help = "add it to spec.namespaces of the Tenant that owns this object";
-                problems.at("metadata.namespace").invalid(message, help);
-                None
-            }
-            ([one], None) => Some((*one).clone()),
-            (several, None) => {
-                let message = format!("namespace {} serves several tenants", object.namespace);
-                let help = format!("write spec.tenant: one of {}", names(several));
-                problems.at("spec.tenant").invalid(message, help);
-                None
-            }
-            (listed, Some(wanted)) => {
-                let found = listed.iter().find(|name| name.as_str() == wanted);
-                if found.is_none() {
-                    let message = format!("Tenant {wanted} does not list namespace {}", object.namespace);
-                    let help = format!("write one that does ({}), or have the Tenant list it", names(listed));
-                    problems.at("spec.tenant").invalid(message, help);
-                }
-                found.map(|name| (*name).clone())
-            }
-        }
-    }
-}
-
-fn names(tenants: &[&TenantName]) -> String {
-    tenants.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ")
 }

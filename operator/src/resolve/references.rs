@@ -1,6 +1,7 @@
 //! Other objects as one referrer may see them: its own namespace, or one that grants it.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use policy::names::{Kind, ObjectRef, TenantName};
@@ -9,7 +10,28 @@ use policy::refs::{Lookup, RefError, Refs, SelectedSecret};
 use policy::secret::Secret;
 use policy::upstream::ServicePort;
 
-use crate::gather::Gathered;
+use crate::gather::{Gathered, in_namespace};
+
+/// What a tenant's objects name, whether it is there and granted or not: a change of it is a change for them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    /// Single objects that may be named.
+    pub objects: BTreeSet<ObjectRef>,
+    /// Those that may not, as long as no grant says otherwise; `*` stands for a selector.
+    pub denied: BTreeSet<ObjectRef>,
+    /// Secrets by labels: the namespace, and what is selected in it.
+    pub selectors: BTreeSet<(Arc<str>, BTreeMap<String, String>)>,
+    /// Ports of Services.
+    pub services: BTreeSet<ServicePort>,
+}
+
+impl Named {
+    /// Whether any selector takes a Secret with these labels.
+    #[must_use]
+    pub fn selects(&self, namespace: &str, labels: &BTreeMap<String, String>) -> bool {
+        self.selectors.iter().any(|(place, selector)| **place == *namespace && selects(selector, labels))
+    }
+}
 
 /// One referrer.
 #[derive(Clone, Copy, Debug)]
@@ -22,14 +44,26 @@ pub struct Referrer<'a> {
     pub tenant: &'a TenantName,
     /// The tenant's namespaces.
     pub namespaces: &'a BTreeSet<Arc<str>>,
+    /// Where it is noted what was named.
+    pub named: &'a RefCell<Named>,
 }
 
 impl Referrer<'_> {
     /// The object that is meant, when this referrer may name it.
     fn target(&self, kind: Kind, namespace: Option<&str>, name: &str) -> Lookup<ObjectRef> {
-        let own = &*self.object.namespace;
-        let namespace = namespace.unwrap_or(own);
-        let object = ObjectRef::new(kind, namespace, name);
+        let object = ObjectRef::new(kind, namespace.unwrap_or(&self.object.namespace), name);
+        let allowed = self.allowed(object.clone());
+        let mut named = self.named.borrow_mut();
+        if allowed.is_ok() {
+            named.objects.insert(object)
+        } else {
+            named.denied.insert(object)
+        };
+        allowed
+    }
+
+    fn allowed(&self, object: ObjectRef) -> Lookup<ObjectRef> {
+        let (own, namespace) = (&*self.object.namespace, &*object.namespace);
         if own.is_empty() {
             // A Tenant has no namespace of its own, and every one that it lists.
             return match namespace {
@@ -45,8 +79,8 @@ impl Referrer<'_> {
     }
 
     fn granted(&self, object: &ObjectRef) -> bool {
-        let in_place = self.gathered.grants.values().filter(|grant| grant.meta.object.namespace == object.namespace);
-        in_place.into_iter().any(|grant| {
+        let in_place = in_namespace(&self.gathered.grants, Kind::ReferenceGrant, &object.namespace);
+        in_place.into_iter().any(|(_, grant)| {
             let from = grant.from.iter().any(|from| {
                 from.group == policy::crd::GROUP
                     && from.kind == self.object.kind.to_string()
@@ -75,11 +109,20 @@ impl Refs for Referrer<'_> {
 
     fn secrets(&self, selector: &SecretSelector) -> Lookup<Vec<SelectedSecret>> {
         // A grant that names single Secrets does not open the others to a selector: only one for all does.
-        let place = self.target(Kind::Secret, selector.namespace.as_deref(), "*")?;
-        let in_place = self.gathered.secrets.values().filter(|secret| {
-            secret.meta.object.namespace == place.namespace && selects(&selector.match_labels, &secret.meta.labels)
-        });
-        Ok(in_place
+        let own = &*self.object.namespace;
+        let all = ObjectRef::new(Kind::Secret, selector.namespace.as_deref().unwrap_or(own), "*");
+        let place = match self.allowed(all.clone()) {
+            Ok(place) => place,
+            Err(error) => {
+                self.named.borrow_mut().denied.insert(all);
+                return Err(error);
+            }
+        };
+        self.named.borrow_mut().selectors.insert((Arc::clone(&place.namespace), selector.match_labels.clone()));
+        let in_place = in_namespace(&self.gathered.secrets, Kind::Secret, &place.namespace);
+        let selected = in_place.filter(|(_, secret)| selects(&selector.match_labels, &secret.meta.labels));
+        Ok(selected
+            .map(|(_, secret)| secret)
             .map(|secret| SelectedSecret { object: secret.meta.object.clone(), data: secret.data.clone() })
             .collect())
     }
@@ -106,6 +149,8 @@ impl Refs for Referrer<'_> {
             let wanted = reference.port.to_string();
             return Err(RefError::MissingPart { object, part: "port", wanted, present });
         }
-        Ok(ServicePort { namespace: object.namespace, name: object.name, port: reference.port })
+        let service = ServicePort { namespace: object.namespace, name: object.name, port: reference.port };
+        self.named.borrow_mut().services.insert(service.clone());
+        Ok(service)
     }
 }

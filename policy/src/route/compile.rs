@@ -17,7 +17,7 @@ use crate::problem::Problems;
 use crate::refs::Refs;
 use crate::schema::{self, OnInvalid, SchemaIr};
 use crate::units::SizeText;
-use crate::upstream;
+use crate::upstream::{self, Unusable};
 
 /// What a Route is compiled in.
 #[derive(Clone, Copy)]
@@ -135,7 +135,7 @@ fn draft(
     }
     let request_schema = request_schema(spec, around, &mut security, problems);
     not_enforced(spec, around.unread, &mut traffic, problems);
-    let backends = backends(spec, around.refs, &mut traffic, problems);
+    let backends = backends(spec, around.refs, (&mut security, &mut traffic), problems);
     levels.pick(|settings| settings.compression.as_ref(), &mut traffic);
     let everything =
         MatchIr { path: PathMatchIr::Prefix("/".into()), methods: Vec::new(), headers: Vec::new(), query: Vec::new() };
@@ -235,10 +235,11 @@ fn not_enforced(spec: &RuleSpec, unread: &[String], traffic: &mut Vec<Arc<str>>,
     }
 }
 
+/// A backend that is another's and not granted is no matter of traffic: the last good would go on to reach it.
 fn backends(
     spec: &RuleSpec,
     refs: &dyn Refs,
-    traffic: &mut Vec<Arc<str>>,
+    (security, traffic): (&mut Vec<Arc<str>>, &mut Vec<Arc<str>>),
     problems: &mut Problems<'_>,
 ) -> Vec<BackendIr> {
     let mut problems = problems.at("backendRefs");
@@ -246,8 +247,9 @@ fn backends(
     for (index, backend) in spec.backend_refs.iter().enumerate() {
         let mut problems = problems.item(index);
         match upstream::compile(backend, refs, problems.reborrow()) {
-            Some(backend) => backends.push(backend),
-            None => traffic.push(problems.field().into()),
+            Ok(backend) => backends.push(backend),
+            Err(Unusable::Wrong) => traffic.push(problems.field().into()),
+            Err(Unusable::NotGranted) => security.push(problems.field().into()),
         }
     }
     backends

@@ -5,26 +5,41 @@ use http::Uri;
 use super::{BackendSpec, UpstreamKey};
 use crate::problem::Problems;
 use crate::reference::BackendRef;
-use crate::refs::{Refs, resolved};
+use crate::refs::{RefError, Refs, resolved};
 use crate::route::BackendIr;
 
 const URL_HELP: &str = "write an origin and nothing more, such as http://10.0.0.7:8080";
 
-/// One backend of a rule; `None` when a problem was recorded.
-pub fn compile(spec: &BackendSpec, refs: &dyn Refs, mut problems: Problems<'_>) -> Option<BackendIr> {
+/// Why a backend cannot be used; the problem is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// It is wrong, or leads nowhere.
+    Wrong,
+    /// It is another's, who has not granted it, or not any more.
+    NotGranted,
+}
+
+/// One backend of a rule.
+///
+/// # Errors
+/// [`Unusable`]
+pub fn compile(spec: &BackendSpec, refs: &dyn Refs, mut problems: Problems<'_>) -> Result<BackendIr, Unusable> {
     let BackendSpec { name, namespace, port, url, weight } = spec;
     let upstream = match (name, port, url) {
         (Some(name), Some(port), None) => {
             let reference = BackendRef { name: name.clone(), namespace: namespace.clone(), port: *port };
-            UpstreamKey::Service(resolved(refs.service(&reference), &mut problems)?)
+            let found = refs.service(&reference);
+            let foreign = matches!(found, Err(RefError::NotGranted { .. } | RefError::ForeignNamespace { .. }));
+            let unusable = if foreign { Unusable::NotGranted } else { Unusable::Wrong };
+            UpstreamKey::Service(resolved(found, &mut problems).ok_or(unusable)?)
         }
-        (None, None, Some(url)) => origin(url, problems.at("url"))?,
+        (None, None, Some(url)) => origin(url, problems.at("url")).ok_or(Unusable::Wrong)?,
         (_, _, _) => {
             problems.invalid("names neither a Service port nor an url", "write name and port, or url alone");
-            return None;
+            return Err(Unusable::Wrong);
         }
     };
-    Some(BackendIr { upstream, weight: weight.unwrap_or(1) })
+    Ok(BackendIr { upstream, weight: weight.unwrap_or(1) })
 }
 
 /// An URL's origin; `None` when a problem was recorded.
@@ -55,6 +70,6 @@ mod tests {
 
     #[test]
     fn golden_files_hold() {
-        golden::check("upstream", |spec: &BackendSpec, refs, problems| compile(spec, refs, problems));
+        golden::check("upstream", |spec: &BackendSpec, refs, problems| compile(spec, refs, problems).ok());
     }
 }

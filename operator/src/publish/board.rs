@@ -1,0 +1,246 @@
+//! What is in force, for all dataplanes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use policy::names::{ObjectRef, TenantName};
+use policy::problem::Severity;
+use policy::snapshot::{Blob, ContentHash, Revision, TenantSnapshot};
+use policy::upstream::ServicePort;
+use tokio::sync::mpsc;
+
+use super::follower::{Follower, Have};
+use crate::reconcile::Delta;
+
+/// Dataplanes that follow at once.
+const MAX_FOLLOWERS: usize = 4096;
+
+/// One tenant, encoded.
+#[derive(Clone, Debug)]
+pub(super) struct Published {
+    /// Its place in time.
+    pub(super) revision: Revision,
+    /// What it says.
+    pub(super) hash: ContentHash,
+    /// As it travels.
+    pub(super) encoded: Bytes,
+}
+
+/// What a dataplane said of a tenant.
+#[derive(Clone, Debug, Default)]
+pub struct Applied {
+    /// What it runs.
+    pub revision: Revision,
+    /// What that says, where the dataplane had it when it came.
+    pub hash: Option<ContentHash>,
+    /// What it did not apply as sent.
+    pub nacks: Vec<(ObjectRef, Severity, String)>,
+}
+
+/// What is heard from dataplanes, by who keeps the world and who writes statuses.
+#[derive(Clone, Debug)]
+pub enum Heard {
+    /// A dataplane came, and needs these ports.
+    Came(Vec<ServicePort>),
+    /// A dataplane said of a tenant what became of it.
+    Said(TenantName),
+}
+
+/// Who publishes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Publisher {
+    /// This replica, in this term.
+    Here(u64),
+    /// Another one, at its address if that is known.
+    Elsewhere(Option<String>),
+}
+
+/// What is in force, and who follows it.
+#[derive(Debug)]
+pub struct Board {
+    inner: Mutex<Inner>,
+    heard: mpsc::Sender<Heard>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) publisher: Publisher,
+    /// Whether all is there that a complete set has.
+    pub(super) complete: bool,
+    n: u64,
+    /// `None`: it exists, and nothing can be said of it.
+    pub(super) tenants: BTreeMap<TenantName, Option<Published>>,
+    pub(super) endpoints: BTreeMap<ServicePort, Bytes>,
+    followers: HashMap<u64, Arc<Follower>>,
+    applied: HashMap<u64, HashMap<TenantName, Applied>>,
+    next_follower: u64,
+}
+
+impl Board {
+    /// An empty one; nothing is published until [`Self::begin`].
+    #[must_use]
+    pub fn new(heard: mpsc::Sender<Heard>) -> Self {
+        let inner = Inner {
+            publisher: Publisher::Elsewhere(None),
+            complete: false,
+            n: 0,
+            tenants: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
+            followers: HashMap::new(),
+            applied: HashMap::new(),
+            next_follower: 0,
+        };
+        Self { inner: Mutex::new(inner), heard }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This replica publishes from here, once it has said everything.
+    pub fn begin(&self, term: u64) {
+        let mut inner = self.lock();
+        inner.publisher = Publisher::Here(term);
+        (inner.n, inner.complete) = (0, false);
+        inner.tenants.clear();
+        inner.endpoints.clear();
+    }
+
+    /// Another replica publishes; who follows here is sent there.
+    pub fn yield_to(&self, address: Option<String>) {
+        let mut inner = self.lock();
+        inner.publisher = Publisher::Elsewhere(address);
+        inner.complete = false;
+        inner.applied.clear();
+        for (_, follower) in inner.followers.drain() {
+            follower.close();
+        }
+    }
+
+    /// Who publishes.
+    #[must_use]
+    pub fn publisher(&self) -> Publisher {
+        self.lock().publisher.clone()
+    }
+
+    /// What is different, to everybody. `complete`: with it all is said that there is.
+    pub fn publish(&self, delta: &Delta, complete: bool) {
+        let mut inner = self.lock();
+        let Publisher::Here(term) = inner.publisher else { return };
+        for (name, snapshot) in &delta.tenants {
+            inner.publish_tenant(term, name, snapshot.as_deref());
+        }
+        for name in &delta.removed {
+            inner.tenants.remove(name);
+            inner.applied.values_mut().for_each(|applied| drop(applied.remove(name)));
+        }
+        for endpoints in &delta.endpoints {
+            if let Some(encoded) = encode(endpoints) {
+                inner.endpoints.insert(endpoints.service.clone(), encoded);
+            }
+        }
+        for service in &delta.endpoints_removed {
+            inner.endpoints.remove(service);
+        }
+        let became_complete = complete && !inner.complete;
+        inner.complete |= complete;
+        for follower in inner.followers.values() {
+            if became_complete {
+                follower.resume(&inner);
+            } else if inner.complete {
+                follower.change(delta);
+            }
+        }
+    }
+
+    /// A dataplane that follows from here on.
+    ///
+    /// # Errors
+    /// When this replica does not publish, with who does; or there are too many.
+    pub fn join(&self, name: &str, have: Have, needs: Vec<ServicePort>) -> Result<Arc<Follower>, Publisher> {
+        let mut inner = self.lock();
+        if !matches!(inner.publisher, Publisher::Here(_)) || inner.followers.len() >= MAX_FOLLOWERS {
+            return Err(inner.publisher.clone());
+        }
+        inner.next_follower += 1;
+        let applied = |(tenant, (revision, hash)): (&TenantName, &(Revision, ContentHash))| {
+            (tenant.clone(), Applied { revision: *revision, hash: Some(*hash), nacks: Vec::new() })
+        };
+        let applied = have.iter().map(applied).collect();
+        let follower = Arc::new(Follower::new(inner.next_follower, name, have));
+        if inner.complete {
+            follower.resume(&inner);
+        }
+        let id = inner.next_follower;
+        inner.followers.insert(id, Arc::clone(&follower));
+        inner.applied.insert(id, applied);
+        drop(inner);
+        // A full queue is read soon: what it misses is asked for again when the dataplane comes again.
+        let _ = self.heard.try_send(Heard::Came(needs));
+        Ok(follower)
+    }
+
+    /// A dataplane that is gone.
+    pub fn leave(&self, follower: &Follower) {
+        let mut inner = self.lock();
+        inner.followers.remove(&follower.id);
+        inner.applied.remove(&follower.id);
+    }
+
+    /// What a dataplane said of a tenant.
+    pub fn heard(&self, follower: &Follower, tenant: TenantName, applied: Applied) {
+        if let Some(of) = self.lock().applied.get_mut(&follower.id) {
+            of.insert(tenant.clone(), applied);
+        }
+        let _ = self.heard.try_send(Heard::Said(tenant));
+    }
+
+    /// What every dataplane says of a tenant, and whether that is of what is in force; nothing from one that was
+    /// never sent it.
+    #[must_use]
+    pub fn standing(&self, tenant: &TenantName) -> Vec<Option<(bool, Applied)>> {
+        let inner = self.lock();
+        let published = inner.tenant(tenant);
+        let current = |applied: &Applied| {
+            published.is_some_and(|one| applied.revision >= one.revision || applied.hash == Some(one.hash))
+        };
+        let said =
+            |of: &HashMap<TenantName, Applied>| of.get(tenant).map(|applied| (current(applied), applied.clone()));
+        inner.applied.values().map(said).collect()
+    }
+
+    /// The names of the dataplanes that follow.
+    #[must_use]
+    pub fn dataplanes(&self) -> Vec<Arc<str>> {
+        self.lock().followers.values().map(|follower| Arc::clone(&follower.name)).collect()
+    }
+}
+
+impl Inner {
+    fn publish_tenant(&mut self, term: u64, name: &TenantName, snapshot: Option<&TenantSnapshot>) {
+        let Some(snapshot) = snapshot else {
+            self.tenants.entry(name.clone()).or_insert(None);
+            return;
+        };
+        self.n += 1;
+        let revision = Revision { term, n: self.n };
+        let Some(encoded) = encode(&TenantSnapshot { revision, ..snapshot.clone() }) else { return };
+        if encoded.len() > super::MAX_MESSAGE_BYTES {
+            let (bytes, most) = (encoded.len(), super::MAX_MESSAGE_BYTES);
+            tracing::error!(tenant = %name, bytes, most, "a tenant is too large to be sent; what is in force stays");
+            return;
+        }
+        self.tenants.insert(name.clone(), Some(Published { revision, hash: snapshot.hash, encoded }));
+    }
+
+    /// What a tenant is now, for who is to be sent it.
+    pub(super) fn tenant(&self, name: &TenantName) -> Option<&Published> {
+        self.tenants.get(name).and_then(Option::as_ref)
+    }
+}
+
+fn encode<T: serde::Serialize>(what: &T) -> Option<Bytes> {
+    let encoded = Blob::encode(what).map(|blob| Bytes::copy_from_slice(blob.bytes()));
+    encoded.inspect_err(|error| tracing::error!(error = error as &dyn std::error::Error, "cannot be encoded")).ok()
+}

@@ -1,0 +1,143 @@
+//! One dataplane that follows: what it was not sent yet, by name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use policy::names::TenantName;
+use policy::snapshot::{ContentHash, Revision};
+use policy::upstream::ServicePort;
+use tokio::sync::Notify;
+use wire::push::from_operator::Message;
+use wire::push::{self, Complete};
+
+use super::board::{Board, Inner, Published};
+use crate::reconcile::Delta;
+
+/// What a dataplane runs.
+pub type Have = BTreeMap<TenantName, (Revision, ContentHash)>;
+
+/// One dataplane.
+#[derive(Debug)]
+pub struct Follower {
+    pub(super) id: u64,
+    /// Its name.
+    pub name: Arc<str>,
+    waits: Mutex<Waits>,
+    more: Notify,
+}
+
+/// Names, each at most once: bounded by what there is.
+#[derive(Debug, Default)]
+struct Waits {
+    have: Have,
+    endpoints: BTreeSet<ServicePort>,
+    tenants: BTreeSet<TenantName>,
+    removed: BTreeSet<TenantName>,
+    endpoints_removed: BTreeSet<ServicePort>,
+    /// Whether it is still to be told that it has everything.
+    complete: bool,
+    closed: bool,
+}
+
+impl Follower {
+    pub(super) fn new(id: u64, name: &str, have: Have) -> Self {
+        let waits = Waits { have, ..Waits::default() };
+        Self { id, name: name.into(), waits: Mutex::new(waits), more: Notify::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waits> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Marks what is different from what it has; nothing of what it has is sent again.
+    pub(super) fn resume(&self, inner: &Inner) {
+        let mut waits = self.lock();
+        let Waits { have, endpoints, tenants, removed, complete, .. } = &mut *waits;
+        endpoints.extend(inner.endpoints.keys().cloned());
+        for (name, published) in &inner.tenants {
+            // Nothing can be said of one that was not published: what it has stays.
+            let known = published.as_ref().is_none_or(|one| have.get(name).is_some_and(|(_, hash)| *hash == one.hash));
+            if !known {
+                tenants.insert(name.clone());
+            }
+        }
+        removed.extend(have.keys().filter(|name| !inner.tenants.contains_key(*name)).cloned());
+        *complete = true;
+        drop(waits);
+        self.more.notify_one();
+    }
+
+    /// Marks what is different now.
+    pub(super) fn change(&self, delta: &Delta) {
+        let mut waits = self.lock();
+        let Waits { endpoints, tenants, removed, endpoints_removed, .. } = &mut *waits;
+        for (name, _) in &delta.tenants {
+            removed.remove(name);
+            tenants.insert(name.clone());
+        }
+        for name in &delta.removed {
+            tenants.remove(name);
+            removed.insert(name.clone());
+        }
+        for one in &delta.endpoints {
+            endpoints_removed.remove(&one.service);
+            endpoints.insert(one.service.clone());
+        }
+        for service in &delta.endpoints_removed {
+            endpoints.remove(service);
+            endpoints_removed.insert(service.clone());
+        }
+        drop(waits);
+        self.more.notify_one();
+    }
+
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.more.notify_one();
+    }
+
+    /// The next message, once there is one: endpoints before the tenants that name them, and those that nobody names
+    /// any more after the tenants that did. Nothing at the end.
+    pub async fn next(&self, board: &Board) -> Option<Message> {
+        loop {
+            let more = self.more.notified();
+            if self.lock().closed {
+                return None;
+            }
+            if let Some(message) = self.try_next(board) {
+                return Some(message);
+            }
+            more.await;
+        }
+    }
+
+    fn try_next(&self, board: &Board) -> Option<Message> {
+        // The board first, always: it marks followers while it is locked.
+        let inner = board.lock();
+        let mut waits = self.lock();
+        while let Some(service) = waits.endpoints.pop_first() {
+            if let Some(encoded) = inner.endpoints.get(&service) {
+                return Some(Message::Endpoints(encoded.clone()));
+            }
+        }
+        while let Some(name) = waits.tenants.pop_first() {
+            if let Some(published) = inner.tenant(&name) {
+                let Published { revision: Revision { term, n }, encoded, .. } = published.clone();
+                let revision = Some(push::Revision { term, n });
+                return Some(Message::Tenant(push::TenantSnapshot { name: name.to_string(), revision, body: encoded }));
+            }
+        }
+        if let Some(name) = waits.removed.pop_first() {
+            return Some(Message::Removed(name.to_string()));
+        }
+        if let Some(service) = waits.endpoints_removed.pop_first() {
+            return Some(Message::EndpointsRemoved(to_wire(&service)));
+        }
+        std::mem::take(&mut waits.complete).then_some(Message::Complete(Complete {}))
+    }
+}
+
+fn to_wire(service: &ServicePort) -> push::ServicePort {
+    let ServicePort { namespace, name, port } = service;
+    push::ServicePort { namespace: namespace.to_string(), name: name.to_string(), port: u32::from(*port) }
+}

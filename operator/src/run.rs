@@ -1,0 +1,359 @@
+//! The operator at work: one task keeps the world, the others feed it and tell of it. When one of them ends, all do,
+//! and the process with them: a replica that is half alive helps nobody.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use policy::names::ObjectRef;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use wire::push::push_server::PushServer;
+
+use crate::admit::{self, Question};
+use crate::authority::{self, Authority, AuthorityError};
+use crate::gather::Raw;
+use crate::gather::lists::{Lists, Statuses};
+use crate::gather::watch::{self as watches, Seen, Watches};
+use crate::lease::{self, Candidate, Elector, Leadership};
+use crate::listen::{Connections, listen};
+use crate::publish::{Account, Board, Heard, MAX_MESSAGE_BYTES, PushService, Reviewer};
+use crate::reconcile::{Place, World};
+use crate::status::{Judge, LOOK, Writer};
+
+/// What is looked at before what follows from it is said.
+const BATCH: usize = 4096;
+/// Objects that wait to be admitted.
+const QUESTIONS: usize = 256;
+/// A connection that says nothing is asked whether it lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// How long a Secret that could not be fetched rests before it is asked for again.
+const FETCH_REST: Duration = Duration::from_secs(1);
+
+/// How an operator runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where dataplanes connect.
+    pub listen: SocketAddr,
+    /// Where the API server asks for admission, if it does.
+    pub admission: Option<SocketAddr>,
+    /// Names that the certificate is for.
+    pub names: Vec<String>,
+    /// The ServiceAccounts of dataplanes.
+    pub accounts: Vec<Account>,
+    /// The Lease that decides who publishes.
+    pub candidate: Candidate,
+}
+
+/// Why an operator does not run, or not any more.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The authority.
+    #[error("could not open the operator's authority")]
+    Authority(#[from] AuthorityError),
+    /// A socket.
+    #[error("could not listen on {0}")]
+    Listen(SocketAddr, #[source] std::io::Error),
+    /// A task.
+    #[error("{0} has ended, and must not")]
+    Ended(&'static str),
+}
+
+/// Whether it may be asked, for the admin port.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// What is missing; empty means ready.
+    pub missing: Vec<String>,
+}
+
+/// Runs until it is told to stop, or something that must run has ended.
+///
+/// # Errors
+/// [`RunError`]
+pub async fn run(
+    client: Client,
+    settings: Settings,
+    readiness: watch::Sender<Readiness>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    let namespace = settings.candidate.namespace.clone();
+    let authority = Authority::open(client.clone(), &namespace, settings.names.clone()).await?;
+    let listening = listen(settings.listen, authority.shown(), &[b"h2"]).await;
+    let (address, connections) = listening.map_err(|error| RunError::Listen(settings.listen, error))?;
+    tracing::info!(%address, identity = settings.candidate.identity, "the operator listens for dataplanes");
+    let (questions, asked) = mpsc::channel(QUESTIONS);
+    let admission = match settings.admission {
+        None => None,
+        Some(address) => {
+            let listening = listen(address, authority.shown(), &[b"http/1.1"]).await;
+            Some(listening.map_err(|error| RunError::Listen(address, error))?.1)
+        }
+    };
+    let (heard, hears) = mpsc::channel(watches::QUEUE);
+    let board = Arc::new(Board::new(heard));
+    let (elector, leadership) = Elector::new(client.clone(), settings.candidate.clone());
+    let reviewer = Reviewer::new(client.clone(), settings.accounts.clone());
+    let writer = Arc::new(Writer::new(client.clone(), &settings.candidate.identity));
+    let judge = Judge::new(Arc::clone(&board), Arc::clone(&writer));
+    let keeper = Keeper::new(client.clone(), Arc::clone(&board), judge, readiness);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        writer.run().await;
+        "the writer of statuses"
+    });
+    tasks.spawn(async move {
+        keeper.run(leadership, hears, asked).await;
+        "the keeper of the world"
+    });
+    // Without a port nobody asks; who keeps the world still hears.
+    let unasked = questions.clone();
+    tasks.spawn(async move {
+        match admission {
+            Some(connections) => admit::serve(connections, questions).await,
+            None => unasked.closed().await,
+        }
+        "admission"
+    });
+    tasks.spawn(async move {
+        elector.run().await;
+        "the Lease"
+    });
+    tasks.spawn(async move {
+        serve(connections, board, reviewer).await;
+        "the push to dataplanes"
+    });
+    tasks.spawn(async move {
+        refresh(&authority).await;
+        "the authority"
+    });
+    let ended = tokio::select! {
+        () = stop => None,
+        ended = tasks.join_next() => Some(ended.and_then(Result::ok).unwrap_or("a task")),
+    };
+    tasks.shutdown().await;
+    lease::release(client, &settings.candidate).await;
+    ended.map_or(Ok(()), |task| Err(RunError::Ended(task)))
+}
+
+async fn refresh(authority: &Authority) {
+    loop {
+        tokio::time::sleep(authority::LOOK).await;
+        if let Err(error) = authority.refresh().await {
+            tracing::error!(error = &error as &dyn std::error::Error, "the certificate stays as it was");
+        }
+    }
+}
+
+async fn serve(connections: Connections, board: Arc<Board>, reviewer: Reviewer) {
+    let service = PushServer::new(PushService::new(board, reviewer))
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let served = tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE))
+        .http2_adaptive_window(Some(true))
+        .add_service(service)
+        .serve_with_incoming(connections)
+        .await;
+    if let Err(error) = served {
+        tracing::error!(error = &error as &dyn std::error::Error, "dataplanes are served no more");
+    }
+}
+
+/// Keeps the world, and says what is different.
+struct Keeper {
+    client: Client,
+    board: Arc<Board>,
+    judge: Judge,
+    readiness: watch::Sender<Readiness>,
+    watches: Watches,
+    seen: mpsc::Receiver<Seen>,
+    lists: Lists,
+    world: World,
+    statuses: Statuses,
+    places: BTreeSet<Place>,
+    fetched: mpsc::Receiver<Raw>,
+    fetches: mpsc::Sender<Raw>,
+    fetching: BTreeSet<ObjectRef>,
+    /// The term in which this replica will publish, once everything is listed afresh.
+    begins: Option<u64>,
+    publishes: bool,
+}
+
+impl Keeper {
+    fn new(client: Client, board: Arc<Board>, judge: Judge, readiness: watch::Sender<Readiness>) -> Self {
+        let (watches, seen) = Watches::new(client.clone());
+        let (fetches, fetched) = mpsc::channel(watches::QUEUE);
+        Self {
+            client,
+            board,
+            judge,
+            readiness,
+            watches,
+            seen,
+            lists: Lists::default(),
+            world: World::default(),
+            statuses: Statuses::default(),
+            places: BTreeSet::new(),
+            fetched,
+            fetches,
+            fetching: BTreeSet::new(),
+            begins: None,
+            publishes: false,
+        }
+    }
+
+    async fn run(
+        mut self,
+        mut leadership: watch::Receiver<Leadership>,
+        mut hears: mpsc::Receiver<Heard>,
+        mut asked: mpsc::Receiver<Question>,
+    ) {
+        self.lists.begin(self.watches.restart());
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut look = tokio::time::interval(LOOK);
+        loop {
+            tokio::select! {
+                count = self.seen.recv_many(&mut batch, BATCH) => {
+                    if count == 0 {
+                        return;
+                    }
+                    for seen in batch.drain(..) {
+                        self.lists.take(seen, &mut self.world, &mut self.statuses);
+                    }
+                }
+                changed = leadership.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let now = leadership.borrow_and_update().clone();
+                    self.led_by(now);
+                }
+                Some(raw) = self.fetched.recv() => {
+                    self.fetching.remove(&raw.meta.object);
+                    self.world.apply_fetched(raw);
+                }
+                Some(heard) = hears.recv() => self.hear(heard),
+                Some(Question { raw, answer }) = asked.recv() => {
+                    // Before everything is listed nothing can be said.
+                    let problems = if self.lists.all_complete() { self.world.would(raw) } else { Vec::new() };
+                    let _ = answer.send(problems);
+                    continue;
+                }
+                _ = look.tick(), if self.judge.waits() => self.judge.look(&self.world, &mut self.statuses),
+            }
+            if self.watches.any_ended() {
+                return;
+            }
+            self.step();
+        }
+    }
+
+    fn led_by(&mut self, leadership: Leadership) {
+        match leadership {
+            Leadership::Held(term) => {
+                // Nothing is published of what might have been missed.
+                self.lists.begin(self.watches.restart());
+                (self.begins, self.publishes) = (Some(term), false);
+            }
+            Leadership::Elsewhere(address) => {
+                (self.begins, self.publishes) = (None, false);
+                self.judge.clear();
+                self.board.yield_to(address);
+            }
+        }
+    }
+
+    fn hear(&mut self, heard: Heard) {
+        match heard {
+            Heard::Came(needs) => {
+                self.world.remember(needs);
+                // It may be the first that runs what nobody ran.
+                if self.publishes {
+                    self.judge.mark(&self.world.everything(), &self.world, &mut self.statuses);
+                }
+            }
+            Heard::Said(tenant) if self.publishes => self.judge.heard(tenant, &self.world, &mut self.statuses),
+            Heard::Said(_) => {}
+        }
+    }
+
+    /// Says what follows from what was seen.
+    fn step(&mut self) {
+        if !self.lists.all_complete() {
+            self.ready(self.lists.missing().map(|kind| format!("{kind}s are not listed")).collect());
+            return;
+        }
+        let delta = self.world.settle();
+        for object in &delta.fetch {
+            self.fetch(object);
+        }
+        if !delta.judged.is_empty() || !delta.removed.is_empty() {
+            self.follow_places();
+        }
+        if self.publishes {
+            self.board.publish(&delta, true);
+            self.judge.mark(&delta, &self.world, &mut self.statuses);
+        } else if let Some(term) = self.begins
+            && self.lists.settled(&self.places)
+            && self.fetching.is_empty()
+        {
+            self.board.begin(term);
+            let everything = self.world.everything();
+            self.board.publish(&everything, true);
+            self.judge.mark(&everything, &self.world, &mut self.statuses);
+            (self.begins, self.publishes) = (None, true);
+            tracing::info!(term, "this replica publishes");
+        }
+        self.ready(Vec::new());
+    }
+
+    fn follow_places(&mut self) {
+        let places = self.world.places();
+        if places == self.places {
+            return;
+        }
+        for place in self.watches.follow(&places) {
+            self.lists.forget(place.0, &place.1);
+            self.world.forget(&place);
+        }
+        self.places = places;
+    }
+
+    fn ready(&self, missing: Vec<String>) {
+        self.readiness.send_if_modified(|known| {
+            let different = known.missing != missing;
+            if different {
+                known.missing = missing;
+            }
+            different
+        });
+    }
+
+    /// Asks for an object that is there and was not kept, until it is had or gone.
+    fn fetch(&mut self, object: &ObjectRef) {
+        if !self.fetching.insert(object.clone()) {
+            return;
+        }
+        let api = watches::api(&self.client, object.kind, Some(&object.namespace));
+        let (fetches, object) = (self.fetches.clone(), object.clone());
+        tokio::spawn(async move {
+            loop {
+                match api.get_opt(&object.name).await {
+                    Ok(Some(observed)) => {
+                        let _ = fetches.send(observed.parts(object.kind).0).await;
+                        return;
+                    }
+                    // Gone: its watch says so too. Empty it is passed over.
+                    Ok(None) => return,
+                    Err(error) => {
+                        tracing::warn!(%object, error = &error as &dyn std::error::Error, "could not be fetched yet");
+                        tokio::time::sleep(FETCH_REST).await;
+                    }
+                }
+            }
+        });
+    }
+}
