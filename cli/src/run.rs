@@ -42,6 +42,10 @@ pub struct Args {
 /// How a gateway serves, wherever its configuration comes from.
 #[derive(Debug, clap::Args)]
 struct ServeArgs {
+    /// This process's name, which no other has: its pod's. A shard and a deliver are known by it when the settings do
+    /// not name them.
+    #[arg(long, value_name = "NAME", env = "POSTERN_NAME")]
+    name: Option<String>,
     /// Where events and the last good snapshot are kept.
     #[arg(long, value_name = "DIR", default_value = "postern-data")]
     data: PathBuf,
@@ -117,20 +121,17 @@ struct OperatorArgs {
     /// The token of this process's ServiceAccount, for the audience postern-operator.
     #[arg(long, value_name = "FILE")]
     operator_token: Option<PathBuf>,
-    /// This process's name, which no other has: its pod's.
-    #[arg(long, value_name = "NAME", env = "POSTERN_NAME", default_value = "dataplane")]
-    name: String,
 }
 
 impl OperatorArgs {
-    fn settings(&self) -> Option<OperatorSettings> {
-        let Self { operator_addresses, operator_name, operator_ca, operator_token, name } = self;
+    fn settings(&self, name: Option<&str>) -> Option<OperatorSettings> {
+        let Self { operator_addresses, operator_name, operator_ca, operator_token } = self;
         Some(OperatorSettings {
             addresses: Some(operator_addresses).filter(|addresses| !addresses.is_empty())?.clone(),
             server_name: operator_name.clone(),
             ca_file: operator_ca.clone()?,
             token_file: operator_token.clone()?,
-            name: name.clone(),
+            name: name.unwrap_or("dataplane").to_owned(),
         })
     }
 }
@@ -179,7 +180,7 @@ pub fn run(args: &Args) -> ExitCode {
 /// The same in one role.
 #[must_use]
 pub fn run_role(args: &DataplaneArgs) -> ExitCode {
-    let from = args.operator.settings().map(Source::Operator);
+    let from = args.operator.settings(args.serve.name.as_deref()).map(Source::Operator);
     let nowhere = Path::new(".");
     let from = from.unwrap_or_else(|| Source::Files(args.config.as_deref().unwrap_or(nowhere)));
     run_as(&args.serve, args.role, &from)
@@ -222,7 +223,7 @@ fn settings(args: &ServeArgs, provided: &Installation, role: Role) -> Result<Gat
         country_database: provided.country_database.clone(),
         fetches: provided.fetches(),
         max_spool_bytes: args.max_spool,
-        broker: settings::read(args.settings.as_deref(), role)?,
+        broker: settings::read(args.settings.as_deref(), role, args.name.as_deref())?,
     })
 }
 

@@ -115,11 +115,12 @@ struct Deliver {
 const ONLY_SHARD: &str = "spool-0";
 const ONLY_DELIVER: &str = "deliver-0";
 
-/// Reads the settings for a process with a role; none means that the event store itself is the queue.
+/// Reads the settings for a process with a role; none means that the event store itself is the queue. One that its
+/// settings do not name has its own name: so all of a role can share a file.
 ///
 /// # Errors
 /// [`SettingsError`]
-pub fn read(path: Option<&Path>, role: Role) -> Result<Option<BrokerPath>, SettingsError> {
+pub fn read(path: Option<&Path>, role: Role, own: Option<&str>) -> Result<Option<BrokerPath>, SettingsError> {
     let no_broker = || if role == Role::All { Ok(None) } else { Err(SettingsError::NoBroker(role.word())) };
     let Some(path) = path else { return no_broker() };
     let invalid = |problem: String| SettingsError::Invalid(path.to_owned(), problem);
@@ -140,7 +141,7 @@ pub fn read(path: Option<&Path>, role: Role) -> Result<Option<BrokerPath>, Setti
             "spool.tls: a shard that listens needs a certificate; name caFile, certificateFile, keyFile".to_owned(),
         ));
     }
-    let shard: Arc<str> = name.as_deref().unwrap_or(ONLY_SHARD).into();
+    let shard: Arc<str> = name.as_deref().or(own.filter(|_| role == Role::Spool)).unwrap_or(ONLY_SHARD).into();
     let place = |shard: Shard| ShardPlace { name: shard.name.into(), address: shard.address };
     let mut shards: Vec<_> = shards.into_iter().map(place).collect();
     if shards.is_empty() {
@@ -154,12 +155,13 @@ pub fn read(path: Option<&Path>, role: Role) -> Result<Option<BrokerPath>, Setti
     let identity =
         tls.map(|Tls { ca_file, certificate_file, key_file }| Identity { ca_file, certificate_file, key_file });
     let Deliver { name, delivers } = deliver;
-    let deliver: Arc<str> = name.as_deref().unwrap_or(ONLY_DELIVER).into();
+    let delivering = matches!(role, Role::Deliver | Role::All);
+    let deliver: Arc<str> = name.as_deref().or(own.filter(|_| role == Role::Deliver)).unwrap_or(ONLY_DELIVER).into();
     let mut delivers: Vec<Arc<str>> = delivers.into_iter().map(Arc::from).collect();
     if delivers.is_empty() {
         delivers.push(deliver.clone());
     }
-    if !delivers.contains(&deliver) {
+    if delivering && !delivers.contains(&deliver) {
         return Err(invalid(format!("deliver.delivers: must name this one too, {deliver}")));
     }
     Ok(Some(BrokerPath { role, broker, redis, shards, shard, listen, identity, deliver, delivers }))
@@ -257,7 +259,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("settings.yaml");
         std::fs::write(&path, text).unwrap();
-        read(Some(&path), role)
+        read(Some(&path), role, None)
     }
 
     const BROKER: &str =
@@ -268,6 +270,25 @@ mod tests {
         let path = written(BROKER, Role::All).unwrap().unwrap();
         assert_eq!((path.broker.partitions.get(), path.shards.len(), path.redis.is_none()), (16, 1, true));
         assert!(written("", Role::All).is_err() || written("spool: {}", Role::All).unwrap().is_none());
+    }
+
+    #[test]
+    fn all_of_a_role_can_share_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("settings.yaml");
+        let more = "spool:
+  listen: 0.0.0.0:7443
+  shards: [{name: spool-0, address: 'https://a:1'}, {name: spool-1, address: 'https://b:1'}]
+  tls: {caFile: ca, certificateFile: certificate, keyFile: key}
+deliver: {delivers: [deliver-0, deliver-1]}
+";
+        std::fs::write(&path, format!("{BROKER}{more}")).unwrap();
+        let named = |role, own| read(Some(&path), role, Some(own)).map(Option::unwrap);
+        assert_eq!(&*named(Role::Spool, "spool-1").unwrap().shard, "spool-1");
+        assert_eq!(&*named(Role::Deliver, "deliver-1").unwrap().deliver, "deliver-1");
+        assert!(named(Role::Gateway, "gateway-5d9f").is_ok(), "a gateway is in no list");
+        let stranger = named(Role::Deliver, "deliver-2").unwrap_err().to_string();
+        assert!(stranger.contains("deliver.delivers") && stranger.contains("deliver-2"), "{stranger}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rcgen::KeyPair;
 
 use crate::gateway::free_address;
+use crate::rabbitmq::wait_until;
 
 /// How long a server may take to answer; on a busy machine the API server needs some seconds.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -61,7 +62,11 @@ impl Kubernetes {
         kubernetes.kubectl(&["apply", "--server-side", "-f", &definitions.to_string_lossy()])?;
         for definition in ["tenants", "routes", "ratelimitpolicies", "webhooksources"] {
             let name = format!("crd/{definition}.postern.dev");
-            kubernetes.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", &name])?;
+            let wait = ["wait", "--for=condition=Established", "--timeout=60s", &name];
+            // It gives up at once on an object that has no conditions yet.
+            if !wait_until(|| kubernetes.kubectl(&wait).is_ok()) {
+                kubernetes.kubectl(&wait)?;
+            }
         }
         kubernetes.kubectl(&["apply", "--server-side", "-f", &Self::page("reference-grants.yaml")])?;
         Ok(kubernetes)
