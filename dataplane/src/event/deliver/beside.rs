@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::partitions::{ROW_HEADER, SHARD_HEADER, STORE_HEADER};
 use super::{Settlement, Shared};
-use crate::event::broker::{NotPublished, Outgoing, Publisher, partition_of};
+use crate::event::broker::{NotPublished, Outgoing, Publisher, State, partition_of};
 use crate::event::claim::{Claims, Conversation, conversation_key};
 use crate::event::counters::add;
 use crate::event::die::{self, Point};
@@ -101,7 +101,12 @@ pub(super) async fn drain(shared: &Shared) {
     let Some(beside) = &shared.beside else { return std::future::pending().await };
     // What one partition does not take must not hold up the others: it is passed over until the next round.
     let mut after = 0;
+    let mut broker = beside.publisher.states();
     loop {
+        // What waits for long is many: it is not read again and again for a broker that is away.
+        if broker.wait_for(|state| *state == State::Connected).await.is_err() {
+            return std::future::pending().await;
+        }
         let began = tokio::time::Instant::now();
         let again = match shared.queue.next_spooled(after, DRAINED_AT_ONCE) {
             Ok(batch) if batch.is_empty() && after == 0 => {
