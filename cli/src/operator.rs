@@ -32,7 +32,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME", env = "POSTERN_IDENTITY")]
     identity: String,
     /// Where dataplanes find this replica itself: https://HOST:PORT, by its pod's address.
-    #[arg(long, value_name = "URL", env = "POSTERN_ADDRESS")]
+    #[arg(long, value_name = "URL", env = "POSTERN_ADDRESS", value_parser = crate::run::https)]
     address: String,
     /// Names that dataplanes may call the operator by; may be repeated.
     #[arg(long = "server-name", value_name = "NAME", default_value = "postern-operator")]

@@ -136,7 +136,7 @@ impl OperatorArgs {
     }
 }
 
-fn https(text: &str) -> Result<String, &'static str> {
+pub(crate) fn https(text: &str) -> Result<String, &'static str> {
     if text.starts_with("https://") { Ok(text.to_owned()) } else { Err("write it as https://HOST:PORT") }
 }
 

@@ -90,6 +90,7 @@ struct Parts {
     guard: AddressGuard,
     log: AccessLog,
     metrics: Metrics,
+    health: Arc<Health>,
 }
 
 /// One core's share; answers by the pipeline.
@@ -102,7 +103,8 @@ impl App for Parts {
         let seed = uuid::Uuid::now_v7().as_u64_pair().1;
         let upstreams = UpstreamCore::new(self.guard.clone(), seed);
         let no_tenant = self.metrics.tenant(None);
-        let core = Core::new(self.live.clone(), self.events.clone(), upstreams, self.log.core(), no_tenant);
+        let (live, events, health) = (self.live.clone(), self.events.clone(), self.health.clone());
+        let core = Core::new(live, events, upstreams, self.log.core(), no_tenant, health);
         Rc::new(CoreApp(Rc::new(core)))
     }
 }
@@ -230,7 +232,8 @@ impl Gateway {
         let admin = Admin::start(settings.admin, view, resolve::keep_resolved(registry));
         let admin = admin.map_err(io(format!("listen on the admin address {}", settings.admin)))?;
         let log = AccessLog::start(log, metrics.access_log_dropped.clone()).map_err(io("start the access log"))?;
-        let parts = Arc::new(Parts { live, events: events.path.clone(), guard, log, metrics: metrics.clone() });
+        let (path, told) = (events.path.clone(), health.clone());
+        let parts = Arc::new(Parts { live, events: path, guard, log, metrics: metrics.clone(), health: told });
         let counts = ConnectionCounts {
             open: metrics.connections_open.clone(),
             accepted: metrics.connections_accepted.clone(),

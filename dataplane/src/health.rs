@@ -20,6 +20,12 @@ impl Health {
         self.snapshot_applied.store(true, Ordering::Release);
     }
 
+    /// Whether a complete snapshot was ever applied: what it has no word of does not exist.
+    #[must_use]
+    pub fn knows_all(&self) -> bool {
+        self.snapshot_applied.load(Ordering::Acquire)
+    }
+
     /// The gateway finishes what it has and takes no more.
     pub fn draining(&self) {
         self.draining.store(true, Ordering::Release);
@@ -44,7 +50,7 @@ impl Health {
     #[must_use]
     pub fn unready(&self) -> Vec<String> {
         let mut missing: Vec<String> = self.dead().iter().map(|task| format!("{task} has ended")).collect();
-        if !self.snapshot_applied.load(Ordering::Acquire) {
+        if !self.knows_all() {
             missing.push("no complete snapshot is applied".to_owned());
         }
         if self.draining.load(Ordering::Acquire) {

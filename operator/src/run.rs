@@ -25,6 +25,9 @@ use crate::status::{Judge, LOOK, Writer};
 
 /// What is looked at before what follows from it is said.
 const BATCH: usize = 4096;
+/// Between two tries to read the authority: the first pause, doubled each time, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Objects that wait to be admitted.
 const QUESTIONS: usize = 256;
 /// A connection that says nothing is asked whether it lives.
@@ -78,8 +81,9 @@ pub async fn run(
     readiness: watch::Sender<Readiness>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
-    let namespace = settings.candidate.namespace.clone();
-    let authority = Authority::open(client.clone(), &namespace, settings.names.clone()).await?;
+    let mut stop = std::pin::pin!(stop);
+    let opened = open(&client, &settings, &readiness);
+    let authority = tokio::select! { authority = opened => authority?, () = &mut stop => return Ok(()) };
     let listening = listen(settings.listen, authority.shown(), &[b"h2"]).await;
     let (address, connections) = listening.map_err(|error| RunError::Listen(settings.listen, error))?;
     tracing::info!(%address, identity = settings.candidate.identity, "the operator listens for dataplanes");
@@ -129,12 +133,29 @@ pub async fn run(
         "the authority"
     });
     let ended = tokio::select! {
-        () = stop => None,
+        () = &mut stop => None,
         ended = tasks.join_next() => Some(ended.and_then(Result::ok).unwrap_or("a task")),
     };
     tasks.shutdown().await;
     lease::release(client, &settings.candidate).await;
     ended.map_or(Ok(()), |task| Err(RunError::Ended(task)))
+}
+
+/// The authority, as soon as the API server gives it: one that is away, or has not granted the rights yet, is waited for.
+async fn open(
+    client: &Client,
+    settings: &Settings,
+    readiness: &watch::Sender<Readiness>,
+) -> Result<Authority, AuthorityError> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let opened = Authority::open(client.clone(), &settings.candidate.namespace, settings.names.clone()).await;
+        let Err(error @ AuthorityError::Api(..)) = opened else { return opened };
+        tracing::warn!(error = &error as &dyn std::error::Error, "the API server is asked again");
+        readiness.send_replace(Readiness { missing: vec![error.to_string()] });
+        tokio::time::sleep(pause).await;
+        pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+    }
 }
 
 async fn refresh(authority: &Authority) {

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::client::get;
+use crate::hang::Hang;
 
 /// How long a gateway may take to be ready.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -246,27 +247,6 @@ impl Gateway {
         self.child.as_mut().is_none_or(|child| !matches!(child.try_wait(), Ok(None)))
     }
 
-    /// Stops it where it stands, as a process that gets no core; [`Self::go_on`] is the way back.
-    ///
-    /// # Errors
-    /// When it does not run.
-    pub fn hang(&self) -> io::Result<()> {
-        self.signal("-STOP")
-    }
-
-    /// Lets one that hangs go on.
-    ///
-    /// # Errors
-    /// When it does not run.
-    pub fn go_on(&self) -> io::Result<()> {
-        self.signal("-CONT")
-    }
-
-    fn signal(&self, signal: &str) -> io::Result<()> {
-        let child = self.child.as_ref().ok_or(io::ErrorKind::NotFound)?;
-        Command::new("kill").args([signal, &child.id().to_string()]).status().map(drop)
-    }
-
     /// SIGTERM, and waits for the end; its exit code.
     ///
     /// # Errors
@@ -281,6 +261,12 @@ impl Gateway {
     #[must_use]
     pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.folder.path().join(name)
+    }
+}
+
+impl Hang for Gateway {
+    fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
     }
 }
 

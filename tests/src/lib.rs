@@ -6,6 +6,7 @@ pub mod disk;
 pub mod documents;
 pub mod events;
 pub mod gateway;
+pub mod hang;
 pub mod installation;
 pub mod kubernetes;
 pub mod manifests;

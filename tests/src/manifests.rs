@@ -66,3 +66,22 @@ data: {{{key}: '{value}'}}
 "
     )
 }
+
+/// A Route of acme with one rule, which is open; `rule` is what else it says.
+#[must_use]
+pub fn route(name: &str, path: &str, rule: &str) -> String {
+    format!(
+        "---
+apiVersion: postern.dev/v1alpha1
+kind: Route
+metadata: {{name: {name}, namespace: acme}}
+spec:
+  rules:
+    - name: only
+      matches: [{{path: {{type: PathPrefix, value: {path}}}}}]
+      authentication: {{type: None}}
+      backendRefs: [{{name: echo, port: 8080}}]
+{rule}
+"
+    )
+}

@@ -51,6 +51,15 @@ impl Operator {
     /// # Errors
     /// When it does not become ready.
     pub fn restart(&mut self) -> io::Result<()> {
+        self.spawn()?;
+        self.wait_ready()
+    }
+
+    /// Starts it again where it was.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn(&mut self) -> io::Result<()> {
         self.kill();
         let log = fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("log"))?;
         let mut command = Command::new(binary()?);
@@ -69,6 +78,14 @@ impl Operator {
         command.args(["--dataplane-account", &format!("{NAMESPACE}/postern-dataplane")]);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.child = Some(command.spawn()?);
+        Ok(())
+    }
+
+    /// Waits until it has listed everything.
+    ///
+    /// # Errors
+    /// When it ends, or does not become ready; the error holds what it printed.
+    pub fn wait_ready(&mut self) -> io::Result<()> {
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
             if let Some(Ok(Some(status))) = self.child.as_mut().map(Child::try_wait) {

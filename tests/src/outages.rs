@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 
 use crate::gateway::Gateway;
+use crate::hang::Hang;
 use crate::installation::{Installation, Link};
 use crate::proxy::Network;
 use crate::rabbitmq::RabbitMq;

@@ -13,6 +13,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::gateway::free_address;
+use crate::hang::Hang;
 
 /// How long a broker may take to be ready, and a condition to hold.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -183,28 +184,6 @@ impl RabbitMq {
         }
     }
 
-    /// Stops it where it stands, as a node that hangs; [`Self::go_on`] is the way back.
-    ///
-    /// # Errors
-    /// When it does not run.
-    pub fn hang(&self) -> io::Result<()> {
-        self.signal("-STOP")
-    }
-
-    /// Lets one that hangs go on.
-    ///
-    /// # Errors
-    /// When it does not run.
-    pub fn go_on(&self) -> io::Result<()> {
-        self.signal("-CONT")
-    }
-
-    fn signal(&self, signal: &str) -> io::Result<()> {
-        let broker = self.broker.lock().unwrap_or_else(PoisonError::into_inner);
-        let child = broker.as_ref().ok_or(io::ErrorKind::NotFound)?;
-        Command::new("kill").args([signal, &child.id().to_string()]).status().map(drop)
-    }
-
     /// SIGTERM, and waits for the end.
     pub fn stop(&self) {
         let broker = self.broker.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -339,6 +318,12 @@ impl RabbitMq {
             None => "rabbit_policy:delete(<<\"/\">>, <<\"swallow\">>, <<\"test\">>).".to_owned(),
         };
         self.eval(&code).map(drop)
+    }
+}
+
+impl Hang for RabbitMq {
+    fn pid(&self) -> Option<u32> {
+        self.broker.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Child::id)
     }
 }
 

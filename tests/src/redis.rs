@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use crate::gateway::free_address;
+use crate::hang::Hang;
 
 /// How long a Redis may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -227,27 +228,6 @@ impl Redis {
         Ok(())
     }
 
-    /// Stops it where it stands, as a server that hangs; [`Self::go_on`] is the way back.
-    ///
-    /// # Errors
-    /// When it does not run.
-    pub fn hang(&self) -> io::Result<()> {
-        self.signal("-STOP")
-    }
-
-    /// Lets one that hangs go on.
-    ///
-    /// # Errors
-    /// When it does not run.
-    pub fn go_on(&self) -> io::Result<()> {
-        self.signal("-CONT")
-    }
-
-    fn signal(&self, signal: &str) -> io::Result<()> {
-        let child = self.child.as_ref().ok_or(io::ErrorKind::NotFound)?;
-        Command::new("kill").args([signal, &child.id().to_string()]).status().map(drop)
-    }
-
     /// SIGKILL: what it holds is gone.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
@@ -268,6 +248,12 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
         fs::copy(file.path(), to.join(file.file_name()))?;
     }
     Ok(())
+}
+
+impl Hang for Redis {
+    fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
 }
 
 impl Drop for Redis {

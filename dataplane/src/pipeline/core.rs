@@ -10,6 +10,7 @@ use policy::jwt::TokenCache;
 use tokio::sync::Semaphore;
 
 use crate::event::EventPath;
+use crate::health::Health;
 use crate::runtime::Runtime;
 use crate::telemetry::{CoreLog, TenantMetrics};
 use crate::upstream::UpstreamCore;
@@ -77,6 +78,8 @@ pub struct Core {
     pub clock: Clock,
     /// The handles of requests that no tenant has.
     pub no_tenant: TenantMetrics,
+    /// Whether all that there is has been told.
+    pub health: Arc<Health>,
 }
 
 impl fmt::Debug for Core {
@@ -94,10 +97,12 @@ impl Core {
         upstreams: UpstreamCore,
         log: CoreLog,
         no_tenant: TenantMetrics,
+        health: Arc<Health>,
     ) -> Self {
         let live = RefCell::new(Cache::new(live));
         let aside = Arc::new(Semaphore::new(PLACES_ASIDE));
-        Self { live, tokens: RefCell::default(), upstreams, events, log, aside, clock: Clock::default(), no_tenant }
+        let (tokens, clock) = (RefCell::default(), Clock::default());
+        Self { live, tokens, upstreams, events, log, aside, clock, no_tenant, health }
     }
 
     /// The runtime that is live now. A request keeps it to its end, whatever is swapped in meanwhile.

@@ -47,7 +47,7 @@ async fn run(
     let parsed = inbound.parse()?;
     ended.parsed(&parsed);
     let host = parsed.head().host;
-    let tenant = runtime.tenant_of(host).ok_or_else(|| unknown_host(host))?;
+    let tenant = runtime.tenant_of(host).ok_or_else(|| unknown_host(core, host))?;
     ended.tenant = Some(tenant.clone());
     ended.in_flight = Some(tenant.enter().ok_or_else(tenant_full)?);
     match find(tenant, &parsed)? {
@@ -78,7 +78,12 @@ fn find<'t>(tenant: &'t TenantRuntime, parsed: &Parsed) -> Result<&'t Target, Re
     }
 }
 
-fn unknown_host(host: &str) -> Refusal {
+/// Who has not been told of everything does not know that nobody claims it, and a 4xx would be the end of a webhook.
+fn unknown_host(core: &Core, host: &str) -> Refusal {
+    if !core.health.knows_all() {
+        let detail = "the gateway has just started and has no complete snapshot yet; send it again";
+        return Refusal::new(Reason::NotProgrammed, detail).with(Extra::RetryAfter(std::time::Duration::from_secs(1)));
+    }
     Refusal::new(
         Reason::UnknownHost,
         format!("no tenant claims `{host}`; check the Host header and the Tenant's hostnames"),

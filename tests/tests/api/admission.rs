@@ -2,7 +2,9 @@
 
 use base64::Engine as _;
 
-use super::{Cluster, fixed, route};
+use tests::manifests::route;
+
+use super::{Cluster, fixed};
 
 #[test]
 fn what_an_object_gets_wrong_is_refused_and_what_is_not_there_yet_is_a_warning() {

@@ -2,10 +2,10 @@
 
 use tests::client::get;
 use tests::kubernetes::Kubernetes;
-use tests::manifests::{service, tenant};
+use tests::manifests::{route, service, tenant};
 use tests::operator::{Operator, dataplane};
 
-use super::{Cluster, fixed, route, upstream};
+use super::{Cluster, fixed, upstream};
 
 #[test]
 fn an_edit_goes_live_and_a_broken_object_harms_no_neighbour() {

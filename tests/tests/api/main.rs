@@ -10,7 +10,7 @@ mod status;
 
 use tests::gateway::Gateway;
 use tests::kubernetes::{Kubernetes, own_address};
-use tests::manifests::{service, tenant};
+use tests::manifests::{route, service, tenant};
 use tests::operator::{Operator, dataplane};
 use tests::upstream::{Reply, Upstream};
 
@@ -27,24 +27,6 @@ pub struct Cluster {
     pub kubernetes: Kubernetes,
     /// What acme's route leads to.
     pub upstream: Upstream,
-}
-
-/// A Route of acme with one rule, which is open; `rule` is what else it says.
-pub fn route(name: &str, path: &str, rule: &str) -> String {
-    format!(
-        "---
-apiVersion: postern.dev/v1alpha1
-kind: Route
-metadata: {{name: {name}, namespace: acme}}
-spec:
-  rules:
-    - name: only
-      matches: [{{path: {{type: PathPrefix, value: {path}}}}}]
-      authentication: {{type: None}}
-      backendRefs: [{{name: echo, port: 8080}}]
-{rule}
-"
-    )
 }
 
 /// An answer that shows which edit is in force.

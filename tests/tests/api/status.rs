@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use super::{Cluster, route};
+use tests::manifests::route;
+
+use super::Cluster;
 
 fn condition(object: &Value, type_: &str) -> (String, String, String) {
     let all = object["status"]["conditions"].as_array().cloned().unwrap_or_default();

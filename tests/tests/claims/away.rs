@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use dataplane::event::claim::{Away, Claim, Claims, ClaimsState, Eviction, RedisSettings};
 use tests::gateway::free_address;
+use tests::hang::Hang;
 use tests::redis::Redis;
 
 use super::{WEEK, claim, confirm, confirm_now, connect, new, settings, wait_until, wanted};

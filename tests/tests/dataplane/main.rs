@@ -9,32 +9,15 @@ mod on_failure;
 mod providers;
 mod reload;
 mod schema;
+mod unready;
 mod webhook;
 
 use tests::gateway::Gateway;
-use tests::manifests::{service, tenant};
+use tests::manifests::{route, service, tenant};
 use tests::upstream::Upstream;
 
 /// The host of the tenant that most tests have.
 pub const HOST: &str = "api.acme.example";
-
-/// A Route of acme with one rule, which is open; `rule` is what else it says.
-pub fn route(name: &str, path: &str, rule: &str) -> String {
-    format!(
-        "---
-apiVersion: postern.dev/v1alpha1
-kind: Route
-metadata: {{name: {name}, namespace: acme}}
-spec:
-  rules:
-    - name: only
-      matches: [{{path: {{type: PathPrefix, value: {path}}}}}]
-      authentication: {{type: None}}
-      backendRefs: [{{name: echo, port: 8080}}]
-{rule}
-"
-    )
-}
 
 /// Acme with one open route to an upstream.
 pub fn acme(upstream: &Upstream, rule: &str) -> String {

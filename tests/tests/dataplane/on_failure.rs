@@ -5,10 +5,10 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tests::client::{Answer, get, post, request};
 use tests::gateway::{Gateway, binary, free_address};
-use tests::manifests::{service, tenant};
+use tests::manifests::{route, service, tenant};
 use tests::upstream::{Reply, Upstream};
 
-use super::{HOST, acme, route, start};
+use super::{HOST, acme, start};
 
 const KEEP: &str = "      onFailure: {type: DeadLetter, maxBodySize: 64Ki}";
 

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tests::client::{Client, get};
 use tests::gateway::Gateway;
-use tests::manifests::{service, tenant};
+use tests::manifests::{route, service, tenant};
 use tests::upstream::{Reply, Upstream};
 
-use super::{HOST, acme, route, start};
+use super::{HOST, acme, start};
 
 #[test]
 fn an_edit_under_load_fails_no_request() {

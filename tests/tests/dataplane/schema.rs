@@ -148,7 +148,7 @@ fn a_schema_that_cannot_be_used_refuses_its_rule_and_no_other() {
     let upstream = Upstream::echo().unwrap();
     let rule = "      requestSchema: {configMapRef: {name: schemas, key: person.json}}\n";
     let broken = r#"{"$ref": "https://example.com/person.json"}"#;
-    let routes = super::acme(&upstream, rule) + &super::route("beside", "/beside", "");
+    let routes = super::acme(&upstream, rule) + &tests::manifests::route("beside", "/beside", "");
     let gateway = Gateway::start(&(routes.clone() + &config_map("acme", "schemas", "person.json", broken))).unwrap();
     assert_eq!(told(&sent(&gateway, "{}")), (503, "policy_broken".to_owned()));
     assert_eq!(post(HOST, "/beside", "text").send(gateway.address).unwrap().status, 200);
