@@ -44,7 +44,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME", default_value = "postern-operator")]
     lease: String,
     /// How long a replica that says nothing goes on to hold it.
-    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "8s", value_parser = duration)]
     lease_duration: Duration,
 }
 

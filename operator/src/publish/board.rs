@@ -59,12 +59,12 @@ pub enum Publisher {
 /// What is in force, and who follows it.
 #[derive(Debug)]
 pub struct Board {
-    inner: Mutex<Inner>,
+    posted: Mutex<Posted>,
     heard: mpsc::Sender<Heard>,
 }
 
 #[derive(Debug)]
-pub(super) struct Inner {
+pub(super) struct Posted {
     pub(super) publisher: Publisher,
     /// Whether all is there that a complete set has.
     pub(super) complete: bool,
@@ -81,7 +81,7 @@ impl Board {
     /// An empty one; nothing is published until [`Self::begin`].
     #[must_use]
     pub fn new(heard: mpsc::Sender<Heard>) -> Self {
-        let inner = Inner {
+        let posted = Posted {
             publisher: Publisher::Elsewhere(None),
             complete: false,
             n: 0,
@@ -91,29 +91,29 @@ impl Board {
             applied: HashMap::new(),
             next_follower: 0,
         };
-        Self { inner: Mutex::new(inner), heard }
+        Self { posted: Mutex::new(posted), heard }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lock(&self) -> MutexGuard<'_, Posted> {
+        self.posted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// This replica publishes from here, once it has said everything.
     pub fn begin(&self, term: u64) {
-        let mut inner = self.lock();
-        inner.publisher = Publisher::Here(term);
-        (inner.n, inner.complete) = (0, false);
-        inner.tenants.clear();
-        inner.endpoints.clear();
+        let mut posted = self.lock();
+        posted.publisher = Publisher::Here(term);
+        (posted.n, posted.complete) = (0, false);
+        posted.tenants.clear();
+        posted.endpoints.clear();
     }
 
     /// Another replica publishes; who follows here is sent there.
     pub fn yield_to(&self, address: Option<String>) {
-        let mut inner = self.lock();
-        inner.publisher = Publisher::Elsewhere(address);
-        inner.complete = false;
-        inner.applied.clear();
-        for (_, follower) in inner.followers.drain() {
+        let mut posted = self.lock();
+        posted.publisher = Publisher::Elsewhere(address);
+        posted.complete = false;
+        posted.applied.clear();
+        for (_, follower) in posted.followers.drain() {
             follower.close();
         }
     }
@@ -126,29 +126,29 @@ impl Board {
 
     /// What is different, to everybody. `complete`: with it all is said that there is.
     pub fn publish(&self, delta: &Delta, complete: bool) {
-        let mut inner = self.lock();
-        let Publisher::Here(term) = inner.publisher else { return };
+        let mut posted = self.lock();
+        let Publisher::Here(term) = posted.publisher else { return };
         for (name, snapshot) in &delta.tenants {
-            inner.publish_tenant(term, name, snapshot.as_deref());
+            posted.publish_tenant(term, name, snapshot.as_deref());
         }
         for name in &delta.removed {
-            inner.tenants.remove(name);
-            inner.applied.values_mut().for_each(|applied| drop(applied.remove(name)));
+            posted.tenants.remove(name);
+            posted.applied.values_mut().for_each(|applied| drop(applied.remove(name)));
         }
         for endpoints in &delta.endpoints {
             if let Some(encoded) = encode(endpoints) {
-                inner.endpoints.insert(endpoints.service.clone(), encoded);
+                posted.endpoints.insert(endpoints.service.clone(), encoded);
             }
         }
         for service in &delta.endpoints_removed {
-            inner.endpoints.remove(service);
+            posted.endpoints.remove(service);
         }
-        let became_complete = complete && !inner.complete;
-        inner.complete |= complete;
-        for follower in inner.followers.values() {
+        let became_complete = complete && !posted.complete;
+        posted.complete |= complete;
+        for follower in posted.followers.values() {
             if became_complete {
-                follower.resume(&inner);
-            } else if inner.complete {
+                follower.resume(&posted);
+            } else if posted.complete {
                 follower.change(delta);
             }
         }
@@ -159,23 +159,23 @@ impl Board {
     /// # Errors
     /// When this replica does not publish, with who does; or there are too many.
     pub fn join(&self, name: &str, have: Have, needs: Vec<ServicePort>) -> Result<Arc<Follower>, Publisher> {
-        let mut inner = self.lock();
-        if !matches!(inner.publisher, Publisher::Here(_)) || inner.followers.len() >= MAX_FOLLOWERS {
-            return Err(inner.publisher.clone());
+        let mut posted = self.lock();
+        if !matches!(posted.publisher, Publisher::Here(_)) || posted.followers.len() >= MAX_FOLLOWERS {
+            return Err(posted.publisher.clone());
         }
-        inner.next_follower += 1;
+        posted.next_follower += 1;
         let applied = |(tenant, (revision, hash)): (&TenantName, &(Revision, ContentHash))| {
             (tenant.clone(), Applied { revision: *revision, hash: Some(*hash), nacks: Vec::new() })
         };
         let applied = have.iter().map(applied).collect();
-        let follower = Arc::new(Follower::new(inner.next_follower, name, have));
-        if inner.complete {
-            follower.resume(&inner);
+        let follower = Arc::new(Follower::new(posted.next_follower, name, have));
+        if posted.complete {
+            follower.resume(&posted);
         }
-        let id = inner.next_follower;
-        inner.followers.insert(id, Arc::clone(&follower));
-        inner.applied.insert(id, applied);
-        drop(inner);
+        let id = posted.next_follower;
+        posted.followers.insert(id, Arc::clone(&follower));
+        posted.applied.insert(id, applied);
+        drop(posted);
         // A full queue is read soon: what it misses is asked for again when the dataplane comes again.
         let _ = self.heard.try_send(Heard::Came(needs));
         Ok(follower)
@@ -183,9 +183,9 @@ impl Board {
 
     /// A dataplane that is gone.
     pub fn leave(&self, follower: &Follower) {
-        let mut inner = self.lock();
-        inner.followers.remove(&follower.id);
-        inner.applied.remove(&follower.id);
+        let mut posted = self.lock();
+        posted.followers.remove(&follower.id);
+        posted.applied.remove(&follower.id);
     }
 
     /// What a dataplane said of a tenant.
@@ -200,14 +200,14 @@ impl Board {
     /// never sent it.
     #[must_use]
     pub fn standing(&self, tenant: &TenantName) -> Vec<Option<(bool, Applied)>> {
-        let inner = self.lock();
-        let published = inner.tenant(tenant);
+        let posted = self.lock();
+        let published = posted.tenant(tenant);
         let current = |applied: &Applied| {
             published.is_some_and(|one| applied.revision >= one.revision || applied.hash == Some(one.hash))
         };
         let said =
             |of: &HashMap<TenantName, Applied>| of.get(tenant).map(|applied| (current(applied), applied.clone()));
-        inner.applied.values().map(said).collect()
+        posted.applied.values().map(said).collect()
     }
 
     /// The names of the dataplanes that follow.
@@ -217,7 +217,7 @@ impl Board {
     }
 }
 
-impl Inner {
+impl Posted {
     fn publish_tenant(&mut self, term: u64, name: &TenantName, snapshot: Option<&TenantSnapshot>) {
         let Some(snapshot) = snapshot else {
             self.tenants.entry(name.clone()).or_insert(None);

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use wire::push::from_operator::Message;
 use wire::push::{self, Complete};
 
-use super::board::{Board, Inner, Published};
+use super::board::{Board, Posted, Published};
 use crate::reconcile::Delta;
 
 /// What a dataplane runs.
@@ -50,18 +50,18 @@ impl Follower {
     }
 
     /// Marks what is different from what it has; nothing of what it has is sent again.
-    pub(super) fn resume(&self, inner: &Inner) {
+    pub(super) fn resume(&self, posted: &Posted) {
         let mut waits = self.lock();
         let Waits { have, endpoints, tenants, removed, complete, .. } = &mut *waits;
-        endpoints.extend(inner.endpoints.keys().cloned());
-        for (name, published) in &inner.tenants {
+        endpoints.extend(posted.endpoints.keys().cloned());
+        for (name, published) in &posted.tenants {
             // Nothing can be said of one that was not published: what it has stays.
             let known = published.as_ref().is_none_or(|one| have.get(name).is_some_and(|(_, hash)| *hash == one.hash));
             if !known {
                 tenants.insert(name.clone());
             }
         }
-        removed.extend(have.keys().filter(|name| !inner.tenants.contains_key(*name)).cloned());
+        removed.extend(have.keys().filter(|name| !posted.tenants.contains_key(*name)).cloned());
         *complete = true;
         drop(waits);
         self.more.notify_one();
@@ -113,15 +113,15 @@ impl Follower {
 
     fn try_next(&self, board: &Board) -> Option<Message> {
         // The board first, always: it marks followers while it is locked.
-        let inner = board.lock();
+        let posted = board.lock();
         let mut waits = self.lock();
         while let Some(service) = waits.endpoints.pop_first() {
-            if let Some(encoded) = inner.endpoints.get(&service) {
+            if let Some(encoded) = posted.endpoints.get(&service) {
                 return Some(Message::Endpoints(encoded.clone()));
             }
         }
         while let Some(name) = waits.tenants.pop_first() {
-            if let Some(published) = inner.tenant(&name) {
+            if let Some(published) = posted.tenant(&name) {
                 let Published { revision: Revision { term, n }, encoded, .. } = published.clone();
                 let revision = Some(push::Revision { term, n });
                 return Some(Message::Tenant(push::TenantSnapshot { name: name.to_string(), revision, body: encoded }));
