@@ -1,6 +1,7 @@
 //! One downstream connection: strict parsing, limits, hygiene.
 
 pub mod address;
+mod answered;
 mod body;
 mod chunks;
 mod copied;
@@ -17,6 +18,7 @@ mod trace;
 mod watch;
 
 pub use address::TrustedHops;
+pub(crate) use answered::Answered;
 pub use body::{RequestBody, RequestBodyError};
 pub use copied::{Copied, NotCopied, Passing, copied};
 pub use gate::Gate;

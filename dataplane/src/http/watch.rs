@@ -3,7 +3,7 @@
 //! One sweep a core looks at all of its connections a few times a second. A request registers no timer and
 //! pays a few stores into memory that its own core holds.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::task::AtomicWaker;
@@ -51,6 +51,8 @@ pub struct Watch {
     phase: AtomicU8,
     since: AtomicU64,
     writing_since: AtomicU64,
+    /// Requests that are being answered: the caller waits for us, not we for it.
+    answering: AtomicU32,
     cut: AtomicBool,
     upgraded: AtomicBool,
     reader: AtomicWaker,
@@ -67,6 +69,7 @@ impl Watch {
             phase: AtomicU8::new(Phase::Head as u8),
             since: AtomicU64::new(ticks.now()),
             writing_since: AtomicU64::new(NOT_WRITING),
+            answering: AtomicU32::new(0),
             cut: AtomicBool::new(false),
             upgraded: AtomicBool::new(false),
             reader: AtomicWaker::new(),
@@ -129,11 +132,21 @@ impl Watch {
         refused.take_if(|(number, _)| *number == head).map(|(_, refusal)| refusal)
     }
 
+    /// A request is answered from now on until what this returns is dropped, which begins the rest after it.
+    pub(crate) fn answer(self: &Arc<Self>) -> Answering {
+        self.answering.fetch_add(1, Ordering::Relaxed);
+        Answering(Arc::clone(self))
+    }
+
     /// Cuts the connection when it has waited too long for its caller. Whether it was cut.
     pub fn sweep(&self, limits: &HttpLimits) -> bool {
         let now = self.ticks.now();
         let over = |since: u64, limit: std::time::Duration| u128::from(now.saturating_sub(since)) > limit.as_millis();
-        let phase = self.phase.load(Ordering::Relaxed);
+        let phase = match self.phase.load(Ordering::Relaxed) {
+            // While a request is answered nothing has to come; only its own body may be missing.
+            phase if phase != Phase::Body as u8 && self.answering.load(Ordering::Relaxed) > 0 => Phase::Busy as u8,
+            phase => phase,
+        };
         let limit = [limits.idle_timeout, limits.head_timeout, limits.stall_timeout].get(usize::from(phase)).copied();
         let read_late = limit.is_some_and(|limit| over(self.since.load(Ordering::Relaxed), limit));
         let write_late = match self.writing_since.load(Ordering::Relaxed) {
@@ -152,10 +165,17 @@ impl Watch {
         self.reader.wake();
         self.writer.wake();
     }
+}
 
-    /// Whether nothing of a request is there: it may be closed without harm.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
-        self.phase.load(Ordering::Relaxed) == Phase::Idle as u8
+/// A request that is being answered.
+#[derive(Debug)]
+pub(crate) struct Answering(Arc<Watch>);
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        let Self(watch) = self;
+        if watch.answering.fetch_sub(1, Ordering::Relaxed) == 1 {
+            watch.progress();
+        }
     }
 }

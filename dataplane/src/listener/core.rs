@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use http::header::CONNECTION;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::accept::Accepted;
 use super::{App, ListenerSettings, Serve};
-use crate::http::{Connection, Gate, HttpLimits, Inbound, Ticks, TrustedHops, Watch};
+use crate::http::{Answered, Connection, Gate, HttpLimits, Inbound, Ticks, TrustedHops, Watch};
 
 /// How often the sweep looks at the connections.
 const SWEEP: Duration = Duration::from_millis(250);
@@ -175,8 +175,9 @@ async fn serve_h1<C: Serve>(
         let inbound = Inbound { request, connection: connection.clone(), refused };
         let core = core.clone();
         let drained = shared.drained.clone();
+        let answering = connection.watch.answer();
         async move {
-            let mut response: Response<C::Body> = core.answer(inbound).await;
+            let mut response = core.answer(inbound).await.map(|body| Answered::new(body, answering));
             // The connection's own task may see the drain only after this answer is on its way.
             if unclear || *drained.borrow() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

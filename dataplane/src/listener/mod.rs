@@ -50,7 +50,7 @@ pub trait App: Send + Sync + 'static {
 /// One core of an app.
 pub trait Serve: 'static {
     /// The body of its answers.
-    type Body: http_body::Body<Data = Bytes, Error: std::error::Error + Send + Sync> + 'static;
+    type Body: http_body::Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Unpin + 'static;
 
     /// Answers one request.
     fn answer(self: Rc<Self>, inbound: Inbound) -> impl Future<Output = Response<Self::Body>>;
@@ -167,3 +167,7 @@ impl Drop for EndWatch {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "rest_tests.rs"]
+mod rest_tests;
