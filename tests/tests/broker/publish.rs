@@ -116,7 +116,10 @@ fn a_broker_that_does_not_answer_is_not_waited_for_longer_than_a_confirm_may_tak
     let signal = |name: &str| std::process::Command::new("kill").args([name, &pid]).status().unwrap();
     signal("-STOP");
     let answers = publish(&publisher, (0..10).map(|n| message(0, format!("m-{n}"))).collect());
+    // One has waited: the next ones are told at once, and leave nothing with the broker.
+    let next = publish(&publisher, vec![message(0, "next")]);
     signal("-CONT");
+    assert_eq!(next, [Err(NotPublished::Away)]);
     assert_eq!(answers, [Err(NotPublished::TimedOut); 10]);
     assert!(NotPublished::TimedOut.may_be_there());
     // They were only late: the same channel goes on, behind them.

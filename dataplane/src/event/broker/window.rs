@@ -6,7 +6,7 @@
 //! and is sent no more.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -86,6 +86,7 @@ struct Pending {
     /// None for the probe, and for one whose caller knows that its fate is unknown.
     asked: Option<Asked>,
     _room: Option<OwnedSemaphorePermit>,
+    partition: u16,
     sent: Instant,
     returned: bool,
 }
@@ -109,6 +110,8 @@ pub(super) struct Window<'a> {
     running: Instant,
     /// A message came back then: something that was declared is gone.
     gone: Option<Instant>,
+    /// Partitions in which a confirm was late and none came since: nobody else waits as long for the same silence.
+    silent: BTreeSet<u16>,
 }
 
 /// What woke the window.
@@ -144,6 +147,7 @@ impl<'a> Window<'a> {
             proven: false,
             running: Instant::now(),
             gone: None,
+            silent: BTreeSet::new(),
         })
     }
 
@@ -221,6 +225,10 @@ impl<'a> Window<'a> {
             let count = usize::try_from(places(message.body.len())).unwrap_or(usize::MAX);
             let key = routing_key(message.partition).into();
             let asked = Asked { batch: batch.clone(), index };
+            if self.silent.contains(&message.partition) {
+                asked.tell(Err(NotPublished::Away));
+                continue;
+            }
             self.send(message, key, Some(asked), room.split(count)).await;
         }
         die::at(Point::Sent);
@@ -235,7 +243,9 @@ impl<'a> Window<'a> {
     ) {
         let number = self.next;
         self.next += 1;
-        self.pending.insert(number, Pending { asked, _room: room, sent: Instant::now(), returned: false });
+        let pending =
+            Pending { asked, _room: room, partition: message.partition, sent: Instant::now(), returned: false };
+        self.pending.insert(number, pending);
         let at = usize::from(message.partition).checked_rem(self.channels.len()).unwrap_or_default();
         let Some(channel) = self.channels.get(at).cloned() else { return };
         let properties = message.properties(number);
@@ -266,6 +276,7 @@ impl<'a> Window<'a> {
         let mut failed = None;
         for (number, result) in sent {
             let Some(pending) = self.pending.remove(&number) else { continue };
+            self.silent.remove(&pending.partition);
             let fate = match &result {
                 _ if pending.returned => Err(NotPublished::Returned),
                 Ok(Confirmed::Ack) => Ok(()),
@@ -358,6 +369,9 @@ impl<'a> Window<'a> {
 
     fn answer_until(&mut self, end: u64, why: NotPublished) {
         for pending in self.pending.range_mut(self.answered..end).map(|(_, pending)| pending) {
+            if why == NotPublished::TimedOut {
+                self.silent.insert(pending.partition);
+            }
             if let Some(asked) = pending.asked.take() {
                 self.shared.counters.unknown.fetch_add(1, Ordering::Relaxed);
                 asked.tell(Err(why));
