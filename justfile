@@ -85,6 +85,11 @@ bench-events *ARGS:
     cargo build --quiet --locked -p tests --bin servers
     target/debug/servers target/bench-events target/release/bench events --settings target/bench-events "$@"
 
+# An edit until it shows, with many routes on a real API server, a real operator and dataplane: `./dev bench-edits --routes 100000`.
+bench-edits *ARGS:
+    cargo build --quiet --release --locked -p cli
+    cargo run --quiet --release --locked -p tests --bin edits -- "$@"
+
 # A gateway on the examples whose events go through a real RabbitMQ and Redis; Ctrl-C ends all three.
 with-broker:
     cargo build --locked -p cli

@@ -14,11 +14,11 @@ use tokio::time::Instant;
 
 use crate::load::{self, Outcome, Shape};
 use crate::peers::{Running, Site};
-use crate::process;
 use crate::rig::{all_answered, await_listening, say, start_origin};
 use crate::scenario::{Requests, Scenario};
 use crate::scrape;
 use crate::token::Issuer;
+use bench::process;
 
 /// How often progress is looked at.
 const LOOK: Duration = Duration::from_millis(20);

@@ -6,7 +6,6 @@ mod histogram;
 mod load;
 mod origin;
 mod peers;
-mod process;
 mod report;
 mod rig;
 mod scenario;

@@ -9,13 +9,18 @@ const TICKS_PER_SEC: u64 = 100;
 
 /// CPU time and resident memory of a process tree.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Usage {
-    pub(crate) cpu: Duration,
-    pub(crate) resident_kib: u64,
+pub struct Usage {
+    /// Time on any core, in user and kernel mode.
+    pub cpu: Duration,
+    /// What it has in memory.
+    pub resident_kib: u64,
 }
 
 /// Adds up a process and all its descendants. A process that has just ended counts as nothing.
-pub(crate) fn usage(root: u32) -> io::Result<Usage> {
+///
+/// # Errors
+/// When there is no `/proc`.
+pub fn usage(root: u32) -> io::Result<Usage> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     let mut ticks: HashMap<u32, u64> = HashMap::new();
     for entry in fs::read_dir("/proc")? {

@@ -12,10 +12,10 @@ use tokio::net::TcpStream;
 
 use crate::load::{self, Outcome, Shape};
 use crate::peers::{Peer, Running, Site};
-use crate::process;
 use crate::report::{self, Sample};
 use crate::scenario::{Requests, Scenario};
 use crate::token::Issuer;
+use bench::process;
 
 /// How long a proxy may take to listen.
 const START_TIMEOUT: Duration = Duration::from_secs(15);

@@ -5,6 +5,7 @@ pub mod count;
 pub mod disk;
 pub mod documents;
 pub mod events;
+pub mod fleet;
 pub mod gateway;
 pub mod hang;
 pub mod installation;

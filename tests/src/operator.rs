@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::get;
 use crate::gateway::{Gateway, binary, free_address};
+use crate::hang::Hang;
 use crate::kubernetes::Kubernetes;
 
 /// Where operators live.
@@ -111,6 +112,12 @@ impl Operator {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+}
+
+impl Hang for Operator {
+    fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
     }
 }
 

@@ -17,14 +17,14 @@ const PAUSE: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One answer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Answered {
     /// When its event was due.
     pub due: Instant,
     /// From then to the answer.
     pub took: Duration,
-    /// It was accepted; else it was refused, or the connection broke, and it is sent again.
-    pub accepted: bool,
+    /// Why it was not accepted, and is sent again; nothing when it was.
+    pub refused: Option<String>,
 }
 
 /// What was sent and answered.
@@ -68,8 +68,13 @@ impl Steady {
                     Some(client) => request.send_on(client),
                     None => Client::connect(gateway).and_then(|new| request.send_on(client.insert(new))),
                 };
-                let accepted = answer.as_ref().is_ok_and(|answer| answer.status == 200);
-                let answered = Answered { due, took: due.elapsed(), accepted };
+                let refused = match answer {
+                    Ok(answer) if answer.status == 200 => None,
+                    Ok(answer) => Some(format!("{} {}", answer.status, answer.reason())),
+                    Err(error) => Some(error.to_string()),
+                };
+                let accepted = refused.is_none();
+                let answered = Answered { due, took: due.elapsed(), refused };
                 self.answers.lock().unwrap_or_else(PoisonError::into_inner).push(answered);
                 if accepted {
                     break;

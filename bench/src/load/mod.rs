@@ -11,9 +11,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::histogram::Histogram;
-use crate::process::{self, Usage};
 use crate::scenario::{Requests, Scenario};
 use crate::token::Issuer;
+use bench::process::{self, Usage};
 
 /// What to send, where, and for how long.
 #[derive(clap::Args)]

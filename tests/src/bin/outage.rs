@@ -8,7 +8,7 @@
     reason = "it ends by panicking when it cannot go on, and says what it measured"
 )]
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -71,11 +71,14 @@ impl Away {
 /// A line on the answers to what was due in a time.
 fn line(what: &str, answers: &[Answered], (from, to): (Instant, Instant)) -> String {
     let during: Vec<_> = answers.iter().filter(|one| (from..to).contains(&one.due)).collect();
-    let mut took: Vec<_> = during.iter().filter(|one| one.accepted).map(|one| one.took).collect();
+    let mut took: Vec<_> = during.iter().filter(|one| one.refused.is_none()).map(|one| one.took).collect();
     took.sort_unstable();
     let at = |part: usize| took.get(took.len() * part / 100).copied().unwrap_or_default();
-    let refused = during.len() - took.len();
-    format!("{what}: accepted {}, refused {refused}, p50 {:.1?}, p99 {:.1?}", took.len(), at(50), at(99))
+    let mut refused: BTreeMap<&str, usize> = BTreeMap::new();
+    for why in during.iter().filter_map(|one| one.refused.as_deref()) {
+        *refused.entry(why).or_default() += 1;
+    }
+    format!("{what}: accepted {}, refused {refused:?}, p50 {:.1?}, p99 {:.1?}", took.len(), at(50), at(99))
 }
 
 /// When the last of what was accepted before an instant was delivered.
