@@ -1,4 +1,5 @@
-//! `postern check DIR`: what is wrong with the manifests of a directory, all of it, where it stands, and what to do.
+//! `postern check DIR`: what is wrong with the manifests of a directory, or with what a cluster has: all of it, where it
+//! stands, and what to do.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,13 +14,14 @@ use serde::Serialize;
 
 use crate::installation::{self, ProvidedArgs};
 use crate::out;
+use crate::source::Source;
 
 /// What is written after `check`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The directory with the manifests, or one file.
+    /// The directory with the manifests, or one file; `cluster:` or `cluster:CONTEXT` for what a cluster has.
     #[arg(value_name = "DIR")]
-    pub dir: PathBuf,
+    pub source: Source,
     /// How to print what was found.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
@@ -106,7 +108,7 @@ pub fn findings(files: &Files, problems: &[Problem]) -> Vec<Finding> {
 /// Checks a directory: 0 when nothing is wrong, 1 when an object is, 2 when the directory cannot be read.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
-    let files = match installation::read(&args.provided, &args.dir) {
+    let files = match installation::read(&args.provided, &args.source) {
         Ok((files, _)) => files,
         Err(error) => return out::failed(&error, out::TROUBLE),
     };

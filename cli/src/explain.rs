@@ -3,7 +3,6 @@
 //! It asks the same matcher and the same deciders that a gateway asks, on the same compiled objects.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -33,12 +32,14 @@ use serde::Serialize;
 
 use crate::installation::{self, ProvidedArgs};
 use crate::out;
+use crate::source::Source;
 
 /// What is written after `explain`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The directory with the manifests.
-    dir: PathBuf,
+    /// The directory with the manifests; `cluster:` or `cluster:CONTEXT` for what a cluster has.
+    #[arg(value_name = "DIR")]
+    source: Source,
     /// The method.
     method: Method,
     /// The URL: http://host/path?query.
@@ -93,7 +94,7 @@ enum Target {
 /// directory cannot be read.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
-    let (files, countries) = match installation::read(&args.provided, &args.dir) {
+    let (files, countries) = match installation::read(&args.provided, &args.source) {
         Ok(read) => read,
         Err(error) => return out::failed(&error, out::TROUBLE),
     };

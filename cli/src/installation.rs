@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use dataplane::outside::fetch::{FetchError, Fetches};
 use dataplane::outside::{CountryDatabase, CountryDatabaseError};
 use ipnet::IpNet;
+use operator::gather::cluster::Listed;
 use operator::gather::files::{self, Files};
 use operator::gather::provider_ranges::{Lists, Places};
 use operator::gather::walk::WalkError;
@@ -15,6 +16,8 @@ use policy::names::{Kind, ObjectRef};
 use policy::units::DurationText;
 
 use crate::fetched::Fetched;
+use crate::out;
+use crate::source::{self, ClusterError, Source};
 
 /// What may be written for it.
 #[derive(Clone, Debug, clap::Args)]
@@ -82,6 +85,9 @@ pub enum ReadError {
     /// The directory.
     #[error("could not read the manifests")]
     Manifests(#[from] WalkError),
+    /// The cluster.
+    #[error("could not read the cluster")]
+    Cluster(#[from] ClusterError),
     /// What is provided beside them.
     #[error(transparent)]
     Provided(#[from] ProvidedError),
@@ -101,13 +107,25 @@ pub enum ProvidedError {
     Thread(#[from] std::io::Error),
 }
 
-/// Reads a directory once, for a command that serves nothing.
+/// Reads a directory or a cluster once, for a command that serves nothing.
 ///
 /// # Errors
 /// [`ReadError`]
-pub fn read(args: &ProvidedArgs, dir: &Path) -> Result<(Files, Option<Arc<CountryDatabase>>), ReadError> {
+pub fn read(args: &ProvidedArgs, source: &Source) -> Result<(Files, Option<Arc<CountryDatabase>>), ReadError> {
     let mut installation = Installation::open(args)?;
-    let files = installation.read(dir, None)?;
+    let files = match source {
+        Source::Files(dir) => installation.read(dir, None)?,
+        Source::Cluster(context) => {
+            let Listed { gathered, unread } = source::list(context.as_deref())?;
+            for unread in unread {
+                out::note(format_args!("postern: {unread}; what names them looks broken here"));
+            }
+            let mut files = Files::default();
+            files.gathered = gathered;
+            installation.provide(&mut files);
+            files
+        }
+    };
     Ok((files, installation.country_database))
 }
 
@@ -163,17 +181,22 @@ impl Installation {
     /// [`WalkError`] when the directory itself cannot be read.
     pub fn read(&mut self, dir: &Path, previous: Option<&Files>) -> Result<Files, WalkError> {
         let mut files = files::read(dir, previous)?;
+        self.provide(&mut files);
+        Ok(files)
+    }
+
+    /// Puts what is provided beside the objects.
+    fn provide(&mut self, files: &mut Files) {
         let places = Places {
             path: self.args.provider_ranges.clone(),
             config_map: self.args.provider_ranges_config_map.clone(),
             fetched: self.fetched.texts(),
         };
-        self.lists = Lists::read(&places, now_secs(), &self.lists, &mut files);
+        self.lists = Lists::read(&places, now_secs(), &self.lists, files);
         let installation = &mut files.gathered.installation;
         let max_age = u32::try_from(self.args.provider_ranges_max_age.as_secs()).unwrap_or(u32::MAX);
         installation.max_age_secs = (self.args.old_provider_ranges == OldRanges::Refuse).then_some(max_age);
         installation.country_database = self.country_database.is_some();
-        Ok(files)
     }
 
     /// Reads the country database again if its file is another one, and says in the log what came of it, and which

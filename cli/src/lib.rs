@@ -10,9 +10,11 @@ use clap::{CommandFactory, Parser, Subcommand};
 pub mod check;
 pub mod crds;
 pub mod demo;
+pub mod diff;
 pub mod events;
 pub mod explain;
 mod fetched;
+pub mod grant;
 pub mod installation;
 pub mod keys;
 mod log;
@@ -21,6 +23,7 @@ pub mod out;
 pub mod run;
 pub mod send;
 pub mod settings;
+pub mod source;
 
 /// A gateway for webhooks and multi-tenant APIs.
 #[derive(Debug, Parser)]
@@ -50,6 +53,11 @@ pub enum Command {
     /// Starts the gateway on built-in examples and tells a story with it.
     #[command(after_help = "Examples:\n  postern demo\n  postern demo --once")]
     Demo(demo::Args),
+    /// Says what applying manifests to a cluster would change, and for which tenants.
+    #[command(
+        after_help = "Examples:\n  postern diff deploy/\n  postern diff deploy/ --context kind-postern --output json\n\nEnds with 0 when nothing would change, 1 when something would, 2 when that cannot be said."
+    )]
+    Diff(diff::Args),
     /// Lists, shows, replays and drops events that wait, are parked or are dead.
     #[command(subcommand)]
     Events(events::EventsCommand),
@@ -58,6 +66,9 @@ pub enum Command {
         after_help = "Examples:\n  postern explain examples GET http://api.acme.example/v1/conversations\n  postern explain examples POST http://api.acme.example/v1/conversations -H 'x-api-key: pk_live_...' --address 203.0.113.7"
     )]
     Explain(explain::Args),
+    /// Prints the Role by which the operator may read Secrets and ConfigMaps of a namespace; applies nothing.
+    #[command(after_help = "Example:\n  postern grant acme globex | kubectl apply -f -")]
+    Grant(grant::Args),
     /// Makes API keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -92,8 +103,10 @@ pub fn run() -> ExitCode {
         Command::Crds(args) => crds::run(&args),
         Command::Dataplane(args) => run::run_role(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Events(command) => events::run(&command),
         Command::Explain(args) => explain::run(&args),
+        Command::Grant(args) => grant::run(&args),
         Command::Keys(command) => keys::run(&command),
         Command::Operator(args) => operator::run(&args),
         Command::Run(args) => run::run(&args),

@@ -14,11 +14,13 @@ use policy::tenant::TenantSpec;
 use policy::webhook_source::WebhookSourceSpec;
 use serde_json::Value;
 
+pub mod cluster;
 pub mod core;
 pub mod declared;
 pub mod files;
 pub mod lists;
 pub mod observed;
+mod overlay;
 pub mod place;
 pub mod provider_ranges;
 pub mod schema;

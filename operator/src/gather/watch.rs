@@ -21,7 +21,7 @@ pub const QUEUE: usize = 1024;
 /// A watch that lasts longer is begun again by the API server: a connection that died silently is noticed so.
 const WATCH_SECS: u32 = 200;
 /// Secrets of others' that are large or many, and never ours.
-const FOREIGN_SECRETS: &str = "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token";
+pub(super) const FOREIGN_SECRETS: &str = "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token";
 
 /// The kinds that are watched in all namespaces.
 pub const EVERYWHERE: [Kind; 8] = [
