@@ -24,6 +24,7 @@ pub mod run;
 pub mod send;
 pub mod settings;
 pub mod source;
+pub mod status;
 
 /// A gateway for webhooks and multi-tenant APIs.
 #[derive(Debug, Parser)]
@@ -87,6 +88,11 @@ pub enum Command {
         after_help = "Examples:\n  postern send whatsapp http://127.0.0.1:8080/webhooks/whatsapp --host hooks.example.com --secret demo-app-secret --to 106540352242922\n  postern send genesys http://127.0.0.1:8080/webhooks/genesys --host api.acme.example --secret demo-genesys-token\n  postern send standard-webhooks http://127.0.0.1:8080/hooks --secret whsec_... --file event.json\n\nEnds with 0 for a 2xx, 1 for another answer, 2 when there was none."
     )]
     Send(send::Args),
+    /// Says how an installation in a cluster is, most important first, and what to do.
+    #[command(
+        after_help = "Examples:\n  postern status\n  postern status --namespace gateways --lease edge-operator --output json\n\nEnds with 0 when nothing is wrong, 1 when something is, 2 when that cannot be said."
+    )]
+    Status(status::Args),
     /// Prints a completion script for a shell.
     #[command(after_help = "Example:\n  postern completions bash > /etc/bash_completion.d/postern")]
     Completions {
@@ -111,6 +117,7 @@ pub fn run() -> ExitCode {
         Command::Operator(args) => operator::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Send(args) => send::run(&args),
+        Command::Status(args) => status::run(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "postern", &mut std::io::stdout().lock());
             ExitCode::SUCCESS

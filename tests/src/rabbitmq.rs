@@ -253,7 +253,8 @@ impl RabbitMq {
     /// # Errors
     /// When the broker is away.
     pub fn close_connections(&self) -> io::Result<()> {
-        self.eval("[rabbit_networking:close_connection(P, \"test\") || P <- rabbit_networking:connections()].")
+        // One whose channels take too long to end is ended all the same, and says so by failing.
+        self.eval("[catch rabbit_networking:close_connection(P, \"test\") || P <- rabbit_networking:connections()].")
             .map(drop)
     }
 

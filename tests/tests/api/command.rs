@@ -75,3 +75,35 @@ fn what_grant_prints_lets_the_operator_read_a_secret() {
     cluster.dataplane.wait_until(may);
     assert!(may());
 }
+
+#[test]
+fn status_tells_what_is_wrong_and_whom_to_ask() {
+    let cluster = Cluster::start();
+    let status = || json_of(&postern(&cluster, &["status", "--output", "json"]));
+    let abouts = || -> Vec<String> {
+        let said = status();
+        let all = said["problems"].as_array().into_iter().flatten();
+        all.map(|one| one["about"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    // No pods run in this cluster: its processes are beside it.
+    let fine = ["Namespace postern-system"];
+    cluster.dataplane.wait_until(|| abouts() == fine);
+    let said = status();
+    assert_eq!(abouts(), fine, "{said}");
+    assert_eq!((&said["publisher"], &said["objects"][1]), (&json!("first"), &json!(["Route", 1, 1])), "{said}");
+    let broken = fixed("odd", "/odd", "x").replace("PathPrefix, value: /odd", "RegularExpression, value: '/('");
+    cluster.kubernetes.apply(&broken).unwrap();
+    let told = || status()["problems"][1].clone();
+    cluster.dataplane.wait_until(|| told()["message"].as_str().is_some_and(|text| text.contains("Invalid")));
+    assert_eq!(told()["about"], "Route acme/odd");
+    assert_eq!(told()["next"], "kubectl describe route -n acme odd");
+    assert!(
+        told()["message"].as_str().unwrap().starts_with("Accepted is False (Invalid): spec.rules[0]"),
+        "{}",
+        told()
+    );
+    let output = postern(&cluster, &["status", "--lease", "another"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text.contains("x Lease postern-system/another: is not there"), "{text}");
+}
