@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use operator::lease::Candidate;
+use operator::metrics::Metrics;
 use operator::publish::Account;
 use operator::run::{Readiness, RunError, Settings, run as run_operator};
 use policy::units::DurationText;
@@ -22,6 +23,9 @@ pub struct Args {
     /// Where the API server asks for admission; it does not when left out.
     #[arg(long, value_name = "ADDRESS")]
     admission: Option<SocketAddr>,
+    /// The ValidatingWebhookConfiguration by which it asks: the operator writes its caBundle.
+    #[arg(long, value_name = "NAME", requires = "admission")]
+    admission_webhook: Option<String>,
     /// Where health is shown.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9902")]
     admin: SocketAddr,
@@ -64,6 +68,8 @@ enum OperatorError {
     Client(#[source] Box<kube::Error>),
     #[error("could not listen on the admin address {0}")]
     Admin(SocketAddr, #[source] std::io::Error),
+    #[error("could not set up metrics")]
+    Metrics(#[source] operator::metrics::Error),
     #[error("the operator does not run")]
     Run(#[from] RunError),
 }
@@ -85,6 +91,7 @@ async fn serve(args: &Args) -> Result<(), OperatorError> {
     let settings = Settings {
         listen: args.listen,
         admission: args.admission,
+        webhook: args.admission_webhook.clone(),
         names: args.names.clone(),
         accounts: args.accounts.clone(),
         candidate: Candidate {
@@ -102,6 +109,9 @@ async fn serve(args: &Args) -> Result<(), OperatorError> {
     };
     let starting = Readiness { missing: vec!["nothing is listed yet".to_owned()] };
     let (readiness, ready) = watch::channel(starting);
-    operator::admin::start(args.admin, ready).await.map_err(|error| OperatorError::Admin(args.admin, error))?;
-    Ok(run_operator(client, settings, readiness, stop).await?)
+    let metrics = Metrics::new().map_err(OperatorError::Metrics)?;
+    operator::admin::start(args.admin, ready, metrics.clone())
+        .await
+        .map_err(|error| OperatorError::Admin(args.admin, error))?;
+    Ok(run_operator(client, settings, (readiness, metrics), stop).await?)
 }

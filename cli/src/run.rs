@@ -121,17 +121,21 @@ struct OperatorArgs {
     /// The token of this process's ServiceAccount, for the audience postern-operator.
     #[arg(long, value_name = "FILE")]
     operator_token: Option<PathBuf>,
+    /// A gateway of the canary set: it gets what changes of tenants whose rollout says Canary, too.
+    #[arg(long, requires = "operator_addresses")]
+    canary: bool,
 }
 
 impl OperatorArgs {
     fn settings(&self, name: Option<&str>) -> Option<OperatorSettings> {
-        let Self { operator_addresses, operator_name, operator_ca, operator_token } = self;
+        let Self { operator_addresses, operator_name, operator_ca, operator_token, canary } = self;
         Some(OperatorSettings {
             addresses: Some(operator_addresses).filter(|addresses| !addresses.is_empty())?.clone(),
             server_name: operator_name.clone(),
             ca_file: operator_ca.clone()?,
             token_file: operator_token.clone()?,
             name: name.unwrap_or("dataplane").to_owned(),
+            canary: *canary,
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The admin port: whether the operator lives, and whether it has listed everything.
+//! The admin port: whether the operator lives, whether it has listed everything, and what it counts.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::metrics::Metrics;
 use crate::run::Readiness;
 
 /// How long a caller may take to say what it wants.
@@ -23,7 +24,11 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// When the socket cannot be had.
-pub async fn start(address: SocketAddr, ready: watch::Receiver<Readiness>) -> std::io::Result<SocketAddr> {
+pub async fn start(
+    address: SocketAddr,
+    ready: watch::Receiver<Readiness>,
+    metrics: Metrics,
+) -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
     tokio::spawn(async move {
@@ -32,10 +37,10 @@ pub async fn start(address: SocketAddr, ready: watch::Receiver<Readiness>) -> st
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
-            let ready = ready.clone();
+            let (ready, metrics) = (ready.clone(), metrics.clone());
             tokio::spawn(async move {
                 let service = service_fn(move |request| {
-                    let answer = answer(&request, &ready);
+                    let answer = answer(&request, &ready, &metrics);
                     async move { Ok::<_, Infallible>(answer) }
                 });
                 let mut builder = http1::Builder::new();
@@ -47,14 +52,15 @@ pub async fn start(address: SocketAddr, ready: watch::Receiver<Readiness>) -> st
     Ok(address)
 }
 
-fn answer(request: &Request<Incoming>, ready: &watch::Receiver<Readiness>) -> Response<Full<Bytes>> {
+fn answer(request: &Request<Incoming>, ready: &watch::Receiver<Readiness>, metrics: &Metrics) -> Response<Full<Bytes>> {
     let (status, text) = match request.uri().path() {
         "/healthz" => (StatusCode::OK, "alive\n".to_owned()),
         "/readyz" => match ready.borrow().missing.as_slice() {
             [] => (StatusCode::OK, "ready\n".to_owned()),
             missing => (StatusCode::SERVICE_UNAVAILABLE, missing.join("\n") + "\n"),
         },
-        _ => (StatusCode::NOT_FOUND, "there are /healthz and /readyz\n".to_owned()),
+        "/metrics" => (StatusCode::OK, metrics.text()),
+        _ => (StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics\n".to_owned()),
     };
     let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = status;

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use k8s_openapi::ByteString;
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Client;
 use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
@@ -27,8 +28,10 @@ const AUTHORITY_LIFE: Duration = Duration::from_secs(2 * 365 * 86_400);
 const SERVING_LIFE: Duration = Duration::from_secs(7 * 86_400);
 /// Clocks that are behind by so much accept a certificate that was just made.
 const SKEW: Duration = Duration::from_secs(3600);
-/// How often certificates are looked at; a serving one is made anew each time.
-pub const LOOK: Duration = Duration::from_secs(12 * 3600);
+/// How often a serving certificate is made anew.
+pub const RENEW: Duration = Duration::from_secs(12 * 3600);
+/// How often it is looked whether the authority is still the installation's, and known to who must trust it.
+pub const LOOK: Duration = Duration::from_secs(60);
 
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +39,9 @@ pub enum AuthorityError {
     /// The API server.
     #[error("could not {0} {NAME}")]
     Api(&'static str, #[source] Box<kube::Error>),
+    /// The API server, on how it asks for admission.
+    #[error("could not {0} the ValidatingWebhookConfiguration of --admission-webhook")]
+    Webhook(&'static str, #[source] Box<kube::Error>),
     /// Making one.
     #[error("could not make a certificate")]
     Make(#[from] rcgen::Error),
@@ -51,12 +57,20 @@ fn api(step: &'static str) -> impl FnOnce(kube::Error) -> AuthorityError {
     move |error| AuthorityError::Api(step, Box::new(error))
 }
 
+fn webhook(step: &'static str) -> impl FnOnce(kube::Error) -> AuthorityError {
+    move |error| AuthorityError::Webhook(step, Box::new(error))
+}
+
 /// What dataplanes and the API server trust, and what is shown to them.
 pub struct Authority {
     client: Client,
     namespace: String,
     names: Vec<String>,
+    /// The ValidatingWebhookConfiguration by which the API server asks.
+    webhook: Option<String>,
     shown: Arc<Shown>,
+    /// The certificates that dataplanes were told to trust.
+    told: ArcSwap<String>,
 }
 
 /// The certificate that is shown now.
@@ -82,10 +96,16 @@ impl Authority {
     ///
     /// # Errors
     /// [`AuthorityError`]
-    pub async fn open(client: Client, namespace: &str, names: Vec<String>) -> Result<Self, AuthorityError> {
+    pub async fn open(
+        client: Client,
+        namespace: &str,
+        names: Vec<String>,
+        webhook: Option<String>,
+    ) -> Result<Self, AuthorityError> {
         let kept = keep(&client, namespace).await?;
         let shown = Arc::new(Shown(ArcSwap::from_pointee(issue(&kept, &names)?)));
-        let authority = Self { client, namespace: namespace.to_owned(), names, shown };
+        let told = ArcSwap::from_pointee(String::new());
+        let authority = Self { client, namespace: namespace.to_owned(), names, webhook, shown, told };
         authority.tell(&kept).await?;
         Ok(authority)
     }
@@ -96,15 +116,40 @@ impl Authority {
         Arc::clone(&self.shown)
     }
 
-    /// Makes what is old anew.
+    /// Makes a serving certificate anew when it is time for that, or when the authority has become another (its Secret
+    /// was deleted, another replica replaced it), and tells the API server whom to trust.
     ///
     /// # Errors
     /// [`AuthorityError`]; what is shown stays.
-    pub async fn refresh(&self) -> Result<(), AuthorityError> {
+    pub async fn refresh(&self, renew: bool) -> Result<(), AuthorityError> {
         let kept = keep(&self.client, &self.namespace).await?;
-        // Those who are to trust it are told before it is shown.
-        self.tell(&kept).await?;
-        self.shown.0.store(Arc::new(issue(&kept, &self.names)?));
+        if renew || kept.bundle != **self.told.load() {
+            // Those who are to trust it are told before it is shown.
+            self.tell(&kept).await?;
+            self.shown.0.store(Arc::new(issue(&kept, &self.names)?));
+        }
+        match &self.webhook {
+            Some(name) => self.vouch(name, &kept.bundle).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the certificates into the configuration by which the API server asks for admission, where they differ.
+    async fn vouch(&self, name: &str, bundle: &str) -> Result<(), AuthorityError> {
+        let all: Api<ValidatingWebhookConfiguration> = Api::all(self.client.clone());
+        let found = all.get(name).await.map_err(webhook("read"))?;
+        let bundle = ByteString(bundle.as_bytes().to_vec());
+        let webhooks = found.webhooks.unwrap_or_default();
+        let differ = webhooks.iter().filter(|one| one.client_config.ca_bundle.as_ref() != Some(&bundle));
+        let wanted: Vec<_> =
+            differ.map(|one| serde_json::json!({"name": one.name, "clientConfig": {"caBundle": bundle}})).collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        // Merged by name: the rest of each stays as whoever wrote it wants it.
+        let patch = Patch::Strategic(serde_json::json!({"webhooks": wanted}));
+        all.patch(name, &PatchParams::default(), &patch).await.map_err(webhook("write"))?;
+        tracing::info!(webhook = name, "the API server was told whom to trust");
         Ok(())
     }
 
@@ -114,7 +159,9 @@ impl Authority {
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": NAME}, "data": {BUNDLE: kept.bundle},
         });
         let params = PatchParams::apply(FIELD_MANAGER).force();
-        told.patch(NAME, &params, &Patch::Apply(data)).await.map(drop).map_err(api("write ConfigMap"))
+        told.patch(NAME, &params, &Patch::Apply(data)).await.map_err(api("write ConfigMap"))?;
+        self.told.store(Arc::new(kept.bundle.clone()));
+        Ok(())
     }
 }
 

@@ -11,6 +11,7 @@ pub mod compile;
 pub mod gather;
 pub mod lease;
 pub mod listen;
+pub mod metrics;
 pub mod publish;
 pub mod reconcile;
 pub mod resolve;

@@ -4,21 +4,21 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kube::Client;
-use policy::names::ObjectRef;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use wire::push::push_server::PushServer;
 
 use crate::admit::{self, Question};
 use crate::authority::{self, Authority, AuthorityError};
-use crate::gather::Raw;
+use crate::gather::fetch::{Fetched, Fetches};
 use crate::gather::lists::{Lists, Statuses};
 use crate::gather::watch::{self as watches, Seen, Watches};
 use crate::lease::{self, Candidate, Elector, Leadership};
 use crate::listen::{Connections, listen};
+use crate::metrics::Metrics;
 use crate::publish::{Account, Board, Heard, MAX_MESSAGE_BYTES, PushService, Reviewer};
 use crate::reconcile::{Place, World};
 use crate::status::{Judge, LOOK, Writer};
@@ -32,8 +32,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const QUESTIONS: usize = 256;
 /// A connection that says nothing is asked whether it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
-/// How long a Secret that could not be fetched rests before it is asked for again.
-const FETCH_REST: Duration = Duration::from_secs(1);
 
 /// How an operator runs.
 #[derive(Clone, Debug)]
@@ -42,6 +40,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where the API server asks for admission, if it does.
     pub admission: Option<SocketAddr>,
+    /// The ValidatingWebhookConfiguration by which it does: told whom to trust.
+    pub webhook: Option<String>,
     /// Names that the certificate is for.
     pub names: Vec<String>,
     /// The ServiceAccounts of dataplanes.
@@ -78,7 +78,7 @@ pub struct Readiness {
 pub async fn run(
     client: Client,
     settings: Settings,
-    readiness: watch::Sender<Readiness>,
+    (readiness, metrics): (watch::Sender<Readiness>, Metrics),
     stop: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     let mut stop = std::pin::pin!(stop);
@@ -96,12 +96,12 @@ pub async fn run(
         }
     };
     let (heard, hears) = mpsc::channel(watches::QUEUE);
-    let board = Arc::new(Board::new(heard));
+    let board = Arc::new(Board::new(heard, metrics.clone()));
     let (elector, leadership) = Elector::new(client.clone(), settings.candidate.clone());
     let reviewer = Reviewer::new(client.clone(), settings.accounts.clone());
-    let writer = Arc::new(Writer::new(client.clone(), &settings.candidate.identity));
+    let writer = Arc::new(Writer::new(client.clone(), &settings.candidate.identity, metrics.clone()));
     let judge = Judge::new(Arc::clone(&board), Arc::clone(&writer));
-    let keeper = Keeper::new(client.clone(), Arc::clone(&board), judge, readiness);
+    let keeper = Keeper::new(client.clone(), Arc::clone(&board), judge, (readiness, metrics));
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
         writer.run().await;
@@ -149,7 +149,8 @@ async fn open(
 ) -> Result<Authority, AuthorityError> {
     let mut pause = FIRST_PAUSE;
     loop {
-        let opened = Authority::open(client.clone(), &settings.candidate.namespace, settings.names.clone()).await;
+        let (namespace, names) = (&settings.candidate.namespace, settings.names.clone());
+        let opened = Authority::open(client.clone(), namespace, names, settings.webhook.clone()).await;
         let Err(error @ AuthorityError::Api(..)) = opened else { return opened };
         tracing::warn!(error = &error as &dyn std::error::Error, "the API server is asked again");
         readiness.send_replace(Readiness { missing: vec![error.to_string()] });
@@ -159,11 +160,20 @@ async fn open(
 }
 
 async fn refresh(authority: &Authority) {
+    let mut renewed = Instant::now();
     loop {
-        tokio::time::sleep(authority::LOOK).await;
-        if let Err(error) = authority.refresh().await {
-            tracing::error!(error = &error as &dyn std::error::Error, "the certificate stays as it was");
-        }
+        let renew = renewed.elapsed() >= authority::RENEW;
+        let rest = match authority.refresh(renew).await {
+            Ok(()) => {
+                renewed = if renew { Instant::now() } else { renewed };
+                authority::LOOK
+            }
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the certificate stays as it was");
+                LONGEST_PAUSE
+            }
+        };
+        tokio::time::sleep(rest).await;
     }
 }
 
@@ -185,42 +195,45 @@ async fn serve(connections: Connections, board: Arc<Board>, reviewer: Reviewer) 
 
 /// Keeps the world, and says what is different.
 struct Keeper {
-    client: Client,
     board: Arc<Board>,
     judge: Judge,
     readiness: watch::Sender<Readiness>,
+    metrics: Metrics,
     watches: Watches,
     seen: mpsc::Receiver<Seen>,
     lists: Lists,
     world: World,
     statuses: Statuses,
     places: BTreeSet<Place>,
-    fetched: mpsc::Receiver<Raw>,
-    fetches: mpsc::Sender<Raw>,
-    fetching: BTreeSet<ObjectRef>,
+    fetches: Fetches,
+    fetched: mpsc::Receiver<Fetched>,
     /// The term in which this replica will publish, once everything is listed afresh.
     begins: Option<u64>,
     publishes: bool,
 }
 
 impl Keeper {
-    fn new(client: Client, board: Arc<Board>, judge: Judge, readiness: watch::Sender<Readiness>) -> Self {
+    fn new(
+        client: Client,
+        board: Arc<Board>,
+        judge: Judge,
+        (readiness, metrics): (watch::Sender<Readiness>, Metrics),
+    ) -> Self {
         let (watches, seen) = Watches::new(client.clone());
-        let (fetches, fetched) = mpsc::channel(watches::QUEUE);
+        let (fetches, fetched) = Fetches::new(client);
         Self {
-            client,
             board,
             judge,
             readiness,
+            metrics,
             watches,
             seen,
             lists: Lists::default(),
             world: World::default(),
             statuses: Statuses::default(),
             places: BTreeSet::new(),
-            fetched,
             fetches,
-            fetching: BTreeSet::new(),
+            fetched,
             begins: None,
             publishes: false,
         }
@@ -252,9 +265,10 @@ impl Keeper {
                     let now = leadership.borrow_and_update().clone();
                     self.led_by(now);
                 }
-                Some(raw) = self.fetched.recv() => {
-                    self.fetching.remove(&raw.meta.object);
-                    self.world.apply_fetched(raw);
+                Some(fetched) = self.fetched.recv() => {
+                    if let Some(raw) = self.fetches.take(fetched) {
+                        self.world.apply_fetched(raw);
+                    }
                 }
                 Some(heard) = hears.recv() => self.hear(heard),
                 Some(Question { raw, answer }) = asked.recv() => {
@@ -307,19 +321,23 @@ impl Keeper {
             self.ready(self.lists.missing().map(|kind| format!("{kind}s are not listed")).collect());
             return;
         }
+        let settled = Instant::now();
         let delta = self.world.settle();
         for object in &delta.fetch {
-            self.fetch(object);
+            self.fetches.ask(object);
         }
         if !delta.judged.is_empty() || !delta.removed.is_empty() {
             self.follow_places();
         }
         if self.publishes {
             self.board.publish(&delta, true);
+            if !delta.judged.is_empty() {
+                self.metrics.settle.observe(settled.elapsed().as_secs_f64());
+            }
             self.judge.mark(&delta, &self.world, &mut self.statuses);
         } else if let Some(term) = self.begins
             && self.lists.settled(&self.places)
-            && self.fetching.is_empty()
+            && self.fetches.settled()
         {
             self.board.begin(term);
             let everything = self.world.everything();
@@ -338,6 +356,7 @@ impl Keeper {
         }
         for place in self.watches.follow(&places) {
             self.lists.forget(place.0, &place.1);
+            self.fetches.forget(&place);
             self.world.forget(&place);
         }
         self.places = places;
@@ -350,31 +369,6 @@ impl Keeper {
                 known.missing = missing;
             }
             different
-        });
-    }
-
-    /// Asks for an object that is there and was not kept, until it is had or gone.
-    fn fetch(&mut self, object: &ObjectRef) {
-        if !self.fetching.insert(object.clone()) {
-            return;
-        }
-        let api = watches::api(&self.client, object.kind, Some(&object.namespace));
-        let (fetches, object) = (self.fetches.clone(), object.clone());
-        tokio::spawn(async move {
-            loop {
-                match api.get_opt(&object.name).await {
-                    Ok(Some(observed)) => {
-                        let _ = fetches.send(observed.parts(object.kind).0).await;
-                        return;
-                    }
-                    // Gone: its watch says so too. Empty it is passed over.
-                    Ok(None) => return,
-                    Err(error) => {
-                        tracing::warn!(%object, error = &error as &dyn std::error::Error, "could not be fetched yet");
-                        tokio::time::sleep(FETCH_REST).await;
-                    }
-                }
-            }
         });
     }
 }

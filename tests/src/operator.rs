@@ -70,6 +70,8 @@ impl Operator {
         command.args([
             "--admission",
             &self.admission.to_string(),
+            "--admission-webhook",
+            "postern-operator",
             "--server-name",
             "127.0.0.1",
             "--server-name",
@@ -139,6 +141,14 @@ fn prepare(kubernetes: &Kubernetes) -> io::Result<()> {
 /// # Errors
 /// When it does not become ready.
 pub fn dataplane(kubernetes: &Kubernetes, operators: &[&Operator]) -> io::Result<Gateway> {
+    dataplane_with(kubernetes, operators, &[])
+}
+
+/// The same with more arguments.
+///
+/// # Errors
+/// When it does not become ready.
+pub fn dataplane_with(kubernetes: &Kubernetes, operators: &[&Operator], more: &[&str]) -> io::Result<Gateway> {
     let bundle = ["get", "configmap", "postern-operator-authority", "-n", NAMESPACE, "-o", "jsonpath={.data.ca\\.crt}"];
     let token = ["create", "token", "postern-dataplane", "-n", NAMESPACE, "--audience", "postern-operator"];
     let (authority, account) = (kubernetes.kubectl(&bundle)?, kubernetes.kubectl(&token)?);
@@ -154,5 +164,6 @@ pub fn dataplane(kubernetes: &Kubernetes, operators: &[&Operator]) -> io::Result
     for operator in operators {
         arguments.extend(["--operator".to_owned(), format!("https://{}", operator.address)]);
     }
+    arguments.extend(more.iter().map(|&one| one.to_owned()));
     Gateway::start_following(folder, arguments)
 }

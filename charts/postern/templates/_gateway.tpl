@@ -45,6 +45,9 @@ spec:
         - --settings=/etc/postern/settings/settings.yaml
         {{- end }}
         {{- include "postern.source" $root | nindent 8 }}
+        {{- if eq .component "gateway-canary" }}
+        - --canary
+        {{- end }}
       env:
         - {name: POSTERN_LOG, value: {{ $root.Values.log.filter | quote }}}
         - {name: POSTERN_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}

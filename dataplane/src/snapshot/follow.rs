@@ -45,6 +45,8 @@ pub struct OperatorSettings {
     pub token_file: PathBuf,
     /// This process's name.
     pub name: String,
+    /// This process is a gateway of the canary set.
+    pub canary: bool,
 }
 
 /// Applies what comes, and knows what is there.
@@ -176,6 +178,7 @@ async fn connected(
         ir_version: IR_VERSION,
         tenants,
         services: services.iter().map(to_wire).collect(),
+        canary: settings.canary,
     };
     let hello = FromDataplane { message: Some(from_dataplane::Message::Hello(hello)) };
     says.send(hello).await.map_err(|_| FollowError::Ended)?;

@@ -12,7 +12,7 @@ use policy::problem::{Problem, Problems};
 use policy::route::settings::{self, Level, Settings};
 use policy::route::{self, MatchIr, PathMatchIr, RouteIr, RouteSpec, RuleIr, Surroundings, TimeoutsIr};
 use policy::snapshot::{Blob, ContentHash, Footprint, ObjectEntry, ObjectIr, ObjectState, Revision, TenantSnapshot};
-use policy::tenant::{TenantIr, compile_ceilings, compile_identifiers, compile_methods, method_name};
+use policy::tenant::{GatewaysSpec, TenantIr, compile_ceilings, compile_identifiers, compile_methods, method_name};
 use policy::upstream::{ServicePort, UpstreamKey};
 use policy::webhook_source::{self, SourceSurroundings, WebhookSourceSpec};
 
@@ -81,6 +81,7 @@ fn base(around: Around<'_>, problems: &mut Vec<Problem>) -> TenantIr {
         identifiers: compile_identifiers(&slice.identifiers, problems.at("identifiers")),
         ceilings: compile_ceilings(slice.spec.ceilings.as_ref()),
         methods: compile_methods(slice.spec, &slice.tenant.broken_methods, &refs, problems.reborrow()),
+        canary: slice.spec.rollout.as_ref().is_some_and(|rollout| rollout.gateways == GatewaysSpec::Canary),
     }
 }
 

@@ -17,6 +17,7 @@ use serde_json::Value;
 pub mod cluster;
 pub mod core;
 pub mod declared;
+pub mod fetch;
 pub mod files;
 pub mod lists;
 pub mod observed;

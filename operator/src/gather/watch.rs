@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use futures_util::StreamExt;
+use futures_util::future::ready;
+use futures_util::{Stream, StreamExt};
 use kube::api::{Api, ApiResource};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
@@ -135,16 +136,11 @@ impl Watches {
         if *kind == Kind::Secret {
             config = config.fields(FOREIGN_SECRETS);
         }
-        let stream = watch::watcher(api(&self.client, *kind, namespace.as_deref()), config).default_backoff();
-        let (queue, round, own) = (self.queue.clone(), self.round, which.clone());
-        let task = tokio::spawn(async move {
-            let mut stream = std::pin::pin!(stream);
-            while let Some(event) = stream.next().await {
-                if queue.send(Seen { which: own.clone(), round, event }).await.is_err() {
-                    return;
-                }
-            }
-        });
+        // That a list is about to be asked for is no answer: the pause between tries would never grow.
+        let stream = watch::watcher(api(&self.client, *kind, namespace.as_deref()), config)
+            .filter(|event| ready(!matches!(event, Ok(Event::Init))))
+            .default_backoff();
+        let task = tokio::spawn(pass_on(stream, self.queue.clone(), self.round, which.clone()));
         self.running.insert(which, task);
     }
 
@@ -152,6 +148,29 @@ impl Watches {
     #[must_use]
     pub fn any_ended(&self) -> bool {
         self.running.values().any(JoinHandle::is_finished)
+    }
+}
+
+/// Puts what is seen into the queue: a list begins when its first part has come.
+async fn pass_on(
+    stream: impl Stream<Item = Result<Event<Observed>, watcher::Error>>,
+    queue: mpsc::Sender<Seen>,
+    round: u64,
+    which: Which,
+) {
+    let (mut stream, mut listing) = (std::pin::pin!(stream), false);
+    while let Some(event) = stream.next().await {
+        let of_list = matches!(event, Ok(Event::InitApply(_) | Event::InitDone));
+        if of_list && !listing {
+            let begins = Seen { which: which.clone(), round, event: Ok(Event::Init) };
+            if queue.send(begins).await.is_err() {
+                return;
+            }
+        }
+        listing = of_list && !matches!(event, Ok(Event::InitDone));
+        if queue.send(Seen { which: which.clone(), round, event }).await.is_err() {
+            return;
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use policy::upstream::ServicePort;
 use tokio::sync::mpsc;
 
 use super::follower::{Follower, Have};
+use crate::metrics::Metrics;
 use crate::reconcile::Delta;
 
 /// Dataplanes that follow at once.
@@ -25,6 +26,8 @@ pub(super) struct Published {
     pub(super) hash: ContentHash,
     /// As it travels.
     pub(super) encoded: Bytes,
+    /// For who has nothing of it, and for the canary set.
+    pub(super) canary: bool,
 }
 
 /// What a dataplane said of a tenant.
@@ -61,6 +64,7 @@ pub enum Publisher {
 pub struct Board {
     posted: Mutex<Posted>,
     heard: mpsc::Sender<Heard>,
+    metrics: Metrics,
 }
 
 #[derive(Debug)]
@@ -80,7 +84,7 @@ pub(super) struct Posted {
 impl Board {
     /// An empty one; nothing is published until [`Self::begin`].
     #[must_use]
-    pub fn new(heard: mpsc::Sender<Heard>) -> Self {
+    pub fn new(heard: mpsc::Sender<Heard>, metrics: Metrics) -> Self {
         let posted = Posted {
             publisher: Publisher::Elsewhere(None),
             complete: false,
@@ -91,7 +95,7 @@ impl Board {
             applied: HashMap::new(),
             next_follower: 0,
         };
-        Self { posted: Mutex::new(posted), heard }
+        Self { posted: Mutex::new(posted), heard, metrics }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Posted> {
@@ -102,6 +106,7 @@ impl Board {
     pub fn begin(&self, term: u64) {
         let mut posted = self.lock();
         posted.publisher = Publisher::Here(term);
+        self.metrics.publishes.set(1);
         (posted.n, posted.complete) = (0, false);
         posted.tenants.clear();
         posted.endpoints.clear();
@@ -111,6 +116,8 @@ impl Board {
     pub fn yield_to(&self, address: Option<String>) {
         let mut posted = self.lock();
         posted.publisher = Publisher::Elsewhere(address);
+        self.metrics.publishes.set(0);
+        self.metrics.dataplanes.set(0);
         posted.complete = false;
         posted.applied.clear();
         for (_, follower) in posted.followers.drain() {
@@ -130,6 +137,7 @@ impl Board {
         let Publisher::Here(term) = posted.publisher else { return };
         for (name, snapshot) in &delta.tenants {
             posted.publish_tenant(term, name, snapshot.as_deref());
+            self.metrics.published.inc();
         }
         for name in &delta.removed {
             posted.tenants.remove(name);
@@ -158,7 +166,13 @@ impl Board {
     ///
     /// # Errors
     /// When this replica does not publish, with who does; or there are too many.
-    pub fn join(&self, name: &str, have: Have, needs: Vec<ServicePort>) -> Result<Arc<Follower>, Publisher> {
+    pub fn join(
+        &self,
+        name: &str,
+        canary: bool,
+        have: Have,
+        needs: Vec<ServicePort>,
+    ) -> Result<Arc<Follower>, Publisher> {
         let mut posted = self.lock();
         if !matches!(posted.publisher, Publisher::Here(_)) || posted.followers.len() >= MAX_FOLLOWERS {
             return Err(posted.publisher.clone());
@@ -168,12 +182,14 @@ impl Board {
             (tenant.clone(), Applied { revision: *revision, hash: Some(*hash), nacks: Vec::new() })
         };
         let applied = have.iter().map(applied).collect();
-        let follower = Arc::new(Follower::new(posted.next_follower, name, have));
+        let follower = Arc::new(Follower::new(posted.next_follower, name, canary, have));
         if posted.complete {
             follower.resume(&posted);
         }
         let id = posted.next_follower;
-        posted.followers.insert(id, Arc::clone(&follower));
+        if posted.followers.insert(id, Arc::clone(&follower)).is_none() {
+            self.metrics.dataplanes.inc();
+        }
         posted.applied.insert(id, applied);
         drop(posted);
         // A full queue is read soon: what it misses is asked for again when the dataplane comes again.
@@ -184,7 +200,9 @@ impl Board {
     /// A dataplane that is gone.
     pub fn leave(&self, follower: &Follower) {
         let mut posted = self.lock();
-        posted.followers.remove(&follower.id);
+        if posted.followers.remove(&follower.id).is_some() {
+            self.metrics.dataplanes.dec();
+        }
         posted.applied.remove(&follower.id);
     }
 
@@ -196,8 +214,8 @@ impl Board {
         let _ = self.heard.try_send(Heard::Said(tenant));
     }
 
-    /// What every dataplane says of a tenant, and whether that is of what is in force; nothing from one that was
-    /// never sent it.
+    /// What every dataplane that gets a tenant says of it, and whether that is of what is in force; nothing from one that
+    /// was never sent it.
     #[must_use]
     pub fn standing(&self, tenant: &TenantName) -> Vec<Option<(bool, Applied)>> {
         let posted = self.lock();
@@ -207,7 +225,8 @@ impl Board {
         };
         let said =
             |of: &HashMap<TenantName, Applied>| of.get(tenant).map(|applied| (current(applied), applied.clone()));
-        posted.applied.values().map(said).collect()
+        let gets = |id: &u64| published.is_none_or(|one| !one.canary || posted.is_canary(*id));
+        posted.applied.iter().filter(|(id, _)| gets(id)).map(|(_, of)| said(of)).collect()
     }
 
     /// The names of the dataplanes that follow.
@@ -231,7 +250,12 @@ impl Posted {
             tracing::error!(tenant = %name, bytes, most, "a tenant is too large to be sent; what is in force stays");
             return;
         }
-        self.tenants.insert(name.clone(), Some(Published { revision, hash: snapshot.hash, encoded }));
+        let published = Published { revision, hash: snapshot.hash, encoded, canary: snapshot.base.canary };
+        self.tenants.insert(name.clone(), Some(published));
+    }
+
+    fn is_canary(&self, follower: u64) -> bool {
+        self.followers.get(&follower).is_some_and(|follower| follower.canary)
     }
 
     /// What a tenant is now, for who is to be sent it.

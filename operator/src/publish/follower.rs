@@ -22,6 +22,8 @@ pub struct Follower {
     pub(super) id: u64,
     /// Its name.
     pub name: Arc<str>,
+    /// It gets what changes of tenants that are for the canary set.
+    pub(super) canary: bool,
     waits: Mutex<Waits>,
     more: Notify,
 }
@@ -40,9 +42,9 @@ struct Waits {
 }
 
 impl Follower {
-    pub(super) fn new(id: u64, name: &str, have: Have) -> Self {
+    pub(super) fn new(id: u64, name: &str, canary: bool, have: Have) -> Self {
         let waits = Waits { have, ..Waits::default() };
-        Self { id, name: name.into(), waits: Mutex::new(waits), more: Notify::new() }
+        Self { id, name: name.into(), canary, waits: Mutex::new(waits), more: Notify::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Waits> {
@@ -122,12 +124,17 @@ impl Follower {
         }
         while let Some(name) = waits.tenants.pop_first() {
             if let Some(published) = posted.tenant(&name) {
-                let Published { revision: Revision { term, n }, encoded, .. } = published.clone();
+                if published.canary && !self.canary && waits.have.contains_key(&name) {
+                    continue;
+                }
+                let Published { revision: Revision { term, n }, encoded, hash, .. } = published.clone();
+                waits.have.insert(name.clone(), (Revision { term, n }, hash));
                 let revision = Some(push::Revision { term, n });
                 return Some(Message::Tenant(push::TenantSnapshot { name: name.to_string(), revision, body: encoded }));
             }
         }
         if let Some(name) = waits.removed.pop_first() {
+            waits.have.remove(&name);
             return Some(Message::Removed(name.to_string()));
         }
         if let Some(service) = waits.endpoints_removed.pop_first() {

@@ -88,7 +88,7 @@ impl Push for PushService {
             return Err(Status::failed_precondition(said));
         }
         let needs = hello.services.iter().filter_map(service_port).collect();
-        let joined = self.board.join(&hello.name, have(&hello), needs);
+        let joined = self.board.join(&hello.name, hello.canary, have(&hello), needs);
         let follower = joined.map_err(|publisher| Self::refuse(&publisher))?;
         tracing::info!(dataplane = hello.name, version = hello.version, "a dataplane follows");
         let (sender, sent) = mpsc::channel(ON_THE_WAY);

@@ -89,7 +89,7 @@ fn programmed(of: &Verdict<'_>) -> Said {
         return not("Refused", bounded(format!("a dataplane keeps what it had before: {why}")));
     }
     match following {
-        0 => not("NoDataplanes", "no dataplane follows the operator".to_owned()),
+        0 => not("NoDataplanes", "no dataplane that gets it follows the operator".to_owned()),
         all if running < all => {
             not("Pending", format!("{} of {all} dataplanes have not said that they run it", all - running))
         }

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use crate::FIELD_MANAGER;
 use crate::gather::watch::resource;
+use crate::metrics::Metrics;
 
 /// Writes under way at once.
 const AT_ONCE: usize = 16;
@@ -37,15 +38,16 @@ pub struct Writer {
     recorder: Recorder,
     wanted: Mutex<BTreeMap<ObjectRef, Wanted>>,
     more: Notify,
+    metrics: Metrics,
 }
 
 impl Writer {
     /// Nothing to write yet.
     #[must_use]
-    pub fn new(client: Client, identity: &str) -> Self {
+    pub fn new(client: Client, identity: &str, metrics: Metrics) -> Self {
         let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance: Some(identity.to_owned()) };
         let recorder = Recorder::new(client.clone(), reporter);
-        Self { client, recorder, wanted: Mutex::default(), more: Notify::new() }
+        Self { client, recorder, wanted: Mutex::default(), more: Notify::new(), metrics }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ObjectRef, Wanted>> {
@@ -80,6 +82,7 @@ impl Writer {
             let written = join_all(batch.iter().map(|(object, wanted)| self.patch(object, &wanted.status))).await;
             let mut failed = false;
             for ((object, wanted), written) in batch.into_iter().zip(written) {
+                self.metrics.wrote(written.is_ok());
                 match written {
                     Ok(()) => self.tell(&object, &wanted).await,
                     Err(error) => {

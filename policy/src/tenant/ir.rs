@@ -60,4 +60,7 @@ pub struct TenantIr {
     pub ceilings: CeilingsIr,
     /// Its methods.
     pub methods: Vec<MethodIr>,
+    /// Only gateways of the canary set get what changes.
+    #[serde(default)]
+    pub canary: bool,
 }

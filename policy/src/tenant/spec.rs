@@ -112,6 +112,26 @@ pub struct TenantMethodsSpec {
     pub mutual_tls: Vec<MutualTlsSpec>,
 }
 
+/// Which gateways get what changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum GatewaysSpec {
+    /// All of them.
+    #[default]
+    All,
+    /// Those of the canary set; the others keep what they have of this tenant until this says All.
+    Canary,
+}
+
+/// How changes of a tenant come to gateways.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RolloutSpec {
+    /// Which of them get what changes: of the Tenant, of its objects, and of what those name. Endpoints of Services change
+    /// everywhere.
+    #[serde(default)]
+    pub gateways: GatewaysSpec,
+}
+
 /// A tenant: its hosts, its bounds, its methods, and what its Routes fall back to.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
@@ -173,4 +193,7 @@ pub struct TenantSpec {
     /// What becomes of a request that the upstream did not answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<OnFailureSpec>,
+    /// How changes come to gateways.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutSpec>,
 }

@@ -5,7 +5,7 @@ use tests::kubernetes::Kubernetes;
 use tests::manifests::{route, service, tenant};
 use tests::operator::{Operator, dataplane};
 
-use super::{Cluster, fixed, upstream};
+use super::{Cluster, HOST, fixed, upstream};
 
 #[test]
 fn an_edit_goes_live_and_a_broken_object_harms_no_neighbour() {
@@ -76,6 +76,25 @@ spec:
     cluster.dataplane.wait_until(|| status() == 404);
     assert_eq!(status(), 404);
     assert_eq!(cluster.get("/x").0, 200);
+}
+
+#[test]
+fn an_api_server_without_reference_grants_is_asked_for_them_ever_more_seldom() {
+    let kubernetes = Kubernetes::start().unwrap();
+    kubernetes.kubectl(&["delete", "crd", "referencegrants.gateway.networking.k8s.io"]).unwrap();
+    let upstream = upstream();
+    let acme = tenant("acme", HOST, "") + &service("acme", "echo", 8080, upstream.address);
+    kubernetes.apply(&(acme + &route("echo", "/", ""))).unwrap();
+    let operator = Operator::start(&kubernetes, "first").unwrap();
+    let dataplane = dataplane(&kubernetes, &[&operator]).unwrap();
+    // Nobody grants anything; the rest is as always.
+    dataplane.wait_until(|| get(HOST, "/").send(dataplane.address).is_ok_and(|answer| answer.status == 200));
+    // A few tries of the watch.
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    let printed = operator.printed();
+    let told =
+        |text: &str| printed.lines().filter(|line| line.contains("ReferenceGrant") && line.contains(text)).count();
+    assert_eq!((told("does not answer"), told("answers again")), (1, 0), "{printed}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod admission;
 mod away;
+mod canary;
 mod command;
 mod edit;
 mod secret;

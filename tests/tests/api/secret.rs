@@ -1,5 +1,9 @@
 //! Keys are the current ones, and only those that are named are read.
 
+use tests::client::get;
+use tests::manifests::{route, service, tenant};
+use tests::operator::{Operator, dataplane};
+
 use super::Cluster;
 
 const SOURCE: &str = "---
@@ -36,4 +40,31 @@ fn a_rotated_secret_is_in_force_and_one_that_is_missing_refuses() {
     for secret in ["the-first", "the-second", "canary"] {
         assert!(!cluster.operator.printed().contains(secret) && !cluster.dataplane.printed().contains(secret));
     }
+}
+
+/// One that was passed over and cannot be asked for by name any more keeps its tenant as it is, and nobody else.
+#[test]
+fn a_secret_that_cannot_be_fetched_does_not_keep_the_next_operator_from_publishing() {
+    let mut cluster = Cluster::start();
+    cluster.kubernetes.apply(&tests::manifests::secret("acme", "genesys", "webhook-token", "the-first")).unwrap();
+    cluster.kubernetes.apply(&tests::manifests::secret("acme", "late", "webhook-token", "the-second")).unwrap();
+    cluster.kubernetes.apply(SOURCE).unwrap();
+    let second = Operator::start(&cluster.kubernetes, "second").unwrap();
+    let follower = dataplane(&cluster.kubernetes, &[&cluster.operator, &second]).unwrap();
+    let verbs = "[{\"op\": \"replace\", \"path\": \"/rules/0/verbs\", \"value\": [\"list\", \"watch\"]}]";
+    let patch = ["patch", "clusterrole", "postern-references", "--type=json", "-p", verbs];
+    cluster.kubernetes.kubectl(&patch).unwrap();
+    cluster.kubernetes.apply(&SOURCE.replace("name: genesys, key", "name: late, key")).unwrap();
+    follower.wait_until(|| second.printed().contains("could not be fetched yet"));
+    assert!(second.printed().contains("could not be fetched yet"), "{}", second.printed());
+    cluster.operator.kill();
+    let globex = tenant("globex", "api.globex.example", "")
+        + &service("globex", "echo", 8080, cluster.upstream.address)
+        + &route("echo", "/", "").replace("namespace: acme", "namespace: globex");
+    cluster.kubernetes.apply(&globex).unwrap();
+    let status = || get("api.globex.example", "/").send(follower.address).map_or(0, |answer| answer.status);
+    follower.wait_until(|| status() == 200);
+    assert_eq!(status(), 200, "{}", second.printed());
+    let acme = get(super::HOST, "/").send(follower.address).unwrap();
+    assert_eq!(acme.status, 200, "what is in force stays");
 }

@@ -1,0 +1,95 @@
+//! What the operator counts, for `/metrics`.
+
+pub use prometheus::Error;
+use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+
+/// Seconds that a change takes from being seen to being published.
+const SETTLE_BUCKETS: [f64; 8] = [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 2.0];
+
+/// All of it; each part is shared by whoever counts.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// 1 while this replica publishes.
+    pub publishes: IntGauge,
+    /// Dataplanes that follow this replica.
+    pub dataplanes: IntGauge,
+    /// Sub-snapshots of tenants that were published.
+    pub published: IntCounter,
+    /// How long what was seen took to be compiled and published.
+    pub settle: Histogram,
+    /// Statuses, by what became of the write.
+    pub statuses: IntCounterVec,
+}
+
+impl Metrics {
+    /// Nothing is counted yet.
+    ///
+    /// # Errors
+    /// When two have one name, which a test excludes.
+    pub fn new() -> Result<Self, Error> {
+        let settle =
+            HistogramOpts::new("postern_operator_settle_seconds", "From a change that was seen to its publishing")
+                .buckets(SETTLE_BUCKETS.to_vec());
+        let metrics = Self {
+            registry: Registry::new(),
+            publishes: IntGauge::new("postern_operator_publishes", "1 while this replica publishes")?,
+            dataplanes: IntGauge::new("postern_operator_dataplanes", "Dataplanes that follow this replica")?,
+            published: IntCounter::new(
+                "postern_operator_published_total",
+                "Sub-snapshots of tenants that were published",
+            )?,
+            settle: Histogram::with_opts(settle)?,
+            statuses: IntCounterVec::new(
+                Opts::new("postern_operator_status_writes_total", "Writes of statuses, by what became of them"),
+                &["outcome"],
+            )?,
+        };
+        let all: [Box<dyn prometheus::core::Collector>; 5] = [
+            Box::new(metrics.publishes.clone()),
+            Box::new(metrics.dataplanes.clone()),
+            Box::new(metrics.published.clone()),
+            Box::new(metrics.settle.clone()),
+            Box::new(metrics.statuses.clone()),
+        ];
+        for one in all {
+            metrics.registry.register(one)?;
+        }
+        Ok(metrics)
+    }
+
+    /// A status was written, or not.
+    pub fn wrote(&self, well: bool) {
+        self.statuses.with_label_values(&[if well { "written" } else { "failed" }]).inc();
+    }
+
+    /// The text that Prometheus reads.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = Vec::new();
+        match TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            Ok(()) => String::from_utf8(text).unwrap_or_default(),
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "metrics cannot be written");
+                String::new()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_shown_under_its_own_name() {
+        let metrics = Metrics::new().unwrap();
+        metrics.wrote(true);
+        metrics.settle.observe(0.002);
+        let text = metrics.text();
+        for name in ["publishes 0", "dataplanes 0", "published_total 0", "settle_seconds_count 1"] {
+            assert!(text.contains(&format!("postern_operator_{name}")), "{name}: {text}");
+        }
+        assert!(text.contains("postern_operator_status_writes_total{outcome=\"written\"} 1"), "{text}");
+    }
+}
