@@ -18,7 +18,12 @@ test: fmt-check lint fuzz-check check-each deny test-all (demo "--once")
 # The tests alone; those that start the real binary find it built.
 test-all *ARGS:
     cargo build --locked -p cli
-    cargo test --locked --workspace "$@"
+    tests/servers/with-docker cargo test --locked --workspace "$@"
+
+# The tests on kind, with a Docker engine that answers or one of its own: `./dev cluster`, or `./dev cluster scaled` for one.
+cluster *ARGS:
+    cargo build --locked -p cli
+    tests/servers/with-docker cargo test --locked -p tests --test cluster -- "$@"
 
 # Two gateways, two delivers, two shards, RabbitMQ and Redis: kills them at random, and counts:
 # `./dev chaos --kills 200 --seed 7`, or only some kinds of it: `--kinds broker-hangs,redis`. `--help` lists them.

@@ -39,6 +39,9 @@ pub struct Args {
     /// The Lease of its operator: RELEASE-operator.
     #[arg(long, value_name = "NAME", default_value = "postern-operator")]
     lease: String,
+    /// Leaves the objects of tenants out: only the installation itself, as `helm test` asks.
+    #[arg(long)]
+    installation: bool,
     /// How to print it.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -118,7 +121,7 @@ async fn look(client: &Client, args: &Args) -> Result<Report, kube::Error> {
     }
     lease(client, args, &mut report).await?;
     pods(client, args, &mut report).await?;
-    for kind in KINDS {
+    for kind in KINDS.into_iter().filter(|_| !args.installation) {
         objects(client, kind, &mut report).await?;
     }
     report.problems.sort();

@@ -2,8 +2,9 @@
 //! needs of their work it writes itself.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use rcgen::KeyPair;
 
 use crate::gateway::free_address;
+use crate::kubectl::Kubectl;
 use crate::rabbitmq::wait_until;
 
 /// How long a server may take to answer; on a busy machine the API server needs some seconds.
@@ -36,6 +38,7 @@ fn programs() -> io::Result<&'static Path> {
 /// An API server with the definitions of Postern's kinds.
 pub struct Kubernetes {
     folder: tempfile::TempDir,
+    kubectl: Kubectl,
     store: SocketAddr,
     peer: SocketAddr,
     address: SocketAddr,
@@ -55,7 +58,8 @@ impl Kubernetes {
         fs::write(folder.path().join("accounts.pub"), key.public_key_pem())?;
         fs::write(folder.path().join("tokens.csv"), format!("{TOKEN},admin,admin,\"system:masters\"\n"))?;
         let (store, peer, address) = (free_address()?, free_address()?, free_address()?);
-        let mut kubernetes = Self { folder, store, peer, address, etcd: None, api_server: None };
+        let kubectl = Kubectl { program: programs()?.join("kubectl"), kubeconfig: folder.path().join("kubeconfig") };
+        let mut kubernetes = Self { folder, kubectl, store, peer, address, etcd: None, api_server: None };
         kubernetes.start_etcd()?;
         kubernetes.start_api_server()?;
         let definitions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds");
@@ -152,7 +156,7 @@ impl Kubernetes {
     /// The file by which a client finds the server, as its administrator.
     #[must_use]
     pub fn kubeconfig(&self) -> PathBuf {
-        self.path("kubeconfig")
+        self.kubectl.kubeconfig.clone()
     }
 
     fn kubeconfig_text(&self, token: &str) -> String {
@@ -179,57 +183,13 @@ current-context: test
         fs::write(&path, self.kubeconfig_text(token.trim()))?;
         Ok(path)
     }
+}
 
-    /// Runs kubectl; what it prints.
-    ///
-    /// # Errors
-    /// When it fails, with what it said.
-    pub fn kubectl(&self, arguments: &[&str]) -> io::Result<String> {
-        self.kubectl_with(arguments, "")
-    }
+impl Deref for Kubernetes {
+    type Target = Kubectl;
 
-    fn kubectl_with(&self, arguments: &[&str], input: &str) -> io::Result<String> {
-        let mut command = Command::new(programs()?.join("kubectl"));
-        command.env("KUBECONFIG", self.kubeconfig()).env("HOME", self.folder.path()).args(arguments);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        if let Some(mut stdin) = child.stdin.take() {
-            stdin.write_all(input.as_bytes())?;
-        }
-        let output = child.wait_with_output()?;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-        }
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        Err(io::Error::other(format!("kubectl {}: {said}", arguments.join(" "))))
-    }
-
-    /// Applies manifests, and makes the namespaces that they name.
-    ///
-    /// # Errors
-    /// When the server refuses one.
-    pub fn apply(&self, manifests: &str) -> io::Result<()> {
-        let documents = operator::gather::yaml::documents(manifests).map_err(io::Error::other)?;
-        let mut namespaces: Vec<&str> = documents
-            .iter()
-            .filter_map(|document| document.value.pointer("/metadata/namespace").and_then(|name| name.as_str()))
-            .collect();
-        namespaces.sort_unstable();
-        namespaces.dedup();
-        let namespace = |name: &&str| format!("---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n");
-        let mut all: String = namespaces.iter().map(namespace).collect();
-        all.push_str("---\n");
-        all.push_str(manifests);
-        let apply = ["apply", "--server-side", "--force-conflicts", "--validate=false", "-f", "-"];
-        self.kubectl_with(&apply, &all).map(drop)
-    }
-
-    /// One object as JSON.
-    ///
-    /// # Errors
-    /// When it is not there.
-    pub fn get(&self, kind: &str, namespace: &str, name: &str) -> io::Result<serde_json::Value> {
-        let text = self.kubectl(&["get", kind, name, "-n", namespace, "-o", "json", "--show-managed-fields"])?;
-        serde_json::from_str(&text).map_err(io::Error::other)
+    fn deref(&self) -> &Kubectl {
+        &self.kubectl
     }
 }
 

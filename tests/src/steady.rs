@@ -30,11 +30,18 @@ pub struct Answered {
 /// What was sent and answered.
 #[derive(Debug, Default)]
 pub struct Steady {
+    run: u32,
     answers: Mutex<Vec<Answered>>,
     acknowledged: Mutex<Acknowledged>,
 }
 
 impl Steady {
+    /// With conversations that no other run on the same installation has.
+    #[must_use]
+    pub fn run(run: u32) -> Self {
+        Self { run, ..Self::default() }
+    }
+
     /// Sends at so many events a second to the gateways in turn until this says to stop.
     pub fn send(&self, gateways: &[SocketAddr], rate: u32, stop: &(dyn Fn() -> bool + Sync)) {
         let pace = Duration::from_secs(1) * SENDERS / rate.max(1);
@@ -59,7 +66,7 @@ impl Steady {
             if stop() {
                 break;
             }
-            let conversation = format!("49{number:02}{:02}", next % CONVERSATIONS);
+            let conversation = format!("49{}{number:02}{:02}", self.run, next % CONVERSATIONS);
             let id = format!("wamid.{conversation}.{next}");
             let request = notice(&conversation, &id);
             let first = Instant::now();

@@ -1,0 +1,63 @@
+//! kind, the charts and the project's own image: what the README installs serves, through edits, outages and rollouts.
+//!
+//! One cluster for all, made by the README's commands, and one test at a time. `tests/servers/with-docker` brings an
+//! engine; without one the tests say so and are not run.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr, reason = "a test fails by panicking")]
+
+mod edit;
+mod installed;
+mod outage;
+mod rollout;
+mod serve;
+
+use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use crate::installed::Installed;
+
+/// What all tests use; made by the first of them.
+static INSTALLED: Mutex<Option<Result<Installed, String>>> = Mutex::new(None);
+
+/// A test by its name.
+type Named = (&'static str, fn(&Installed));
+
+const TESTS: [Named; 12] = [
+    ("the_readme_is_true", serve::the_readme_is_true),
+    ("the_examples_are_served", serve::the_examples_are_served),
+    ("events_are_delivered", serve::events_are_delivered),
+    ("edits_show_and_fail_no_call", edit::edits_show_and_fail_no_call),
+    ("a_secret_is_rotated", edit::a_secret_is_rotated),
+    ("a_namespace_is_deleted", edit::a_namespace_is_deleted),
+    ("operators_are_killed", outage::operators_are_killed),
+    ("the_authority_is_replaced", outage::the_authority_is_replaced),
+    ("the_api_server_is_away", outage::the_api_server_is_away),
+    ("gateways_are_scaled", rollout::gateways_are_scaled),
+    ("everything_is_restarted", rollout::everything_is_restarted),
+    ("a_release_is_upgraded_and_rolled_back", rollout::a_release_is_upgraded_and_rolled_back),
+];
+
+fn run(test: fn(&Installed)) -> Result<(), Failed> {
+    let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+    match installed.get_or_insert_with(|| Installed::start().map_err(|error| error.to_string())) {
+        Ok(installed) => test(installed),
+        // It is told once.
+        Err(why) => return Err(std::mem::replace(why, "there is no installation".to_owned()).into()),
+    }
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let missing = tests::kind::engine();
+    if let Some(why) = &missing {
+        eprintln!("cluster: NOT RUN, because there is no Docker engine: {why}");
+    }
+    let trials =
+        TESTS.into_iter().map(|(name, test)| Trial::test(name, move || run(test)).with_ignored_flag(missing.is_some()));
+    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    drop(INSTALLED.lock().unwrap_or_else(PoisonError::into_inner).take());
+    conclusion.exit_code()
+}
