@@ -20,6 +20,7 @@ pub mod keys;
 mod log;
 pub mod operator;
 pub mod out;
+pub mod rollout;
 pub mod run;
 pub mod send;
 pub mod settings;
@@ -78,6 +79,11 @@ pub enum Command {
         after_help = "Example:\n  postern operator --identity $POD_NAME --address https://$POD_IP:9443 --dataplane-account postern-system/postern-dataplane"
     )]
     Operator(operator::Args),
+    /// Compares the canary set of gateways with the stable one, and takes it back when it is worse.
+    #[command(
+        after_help = "Examples:\n  postern rollout\n  postern rollout --release edge --namespace gateways --for 15m --max-error-rate 1 --max-p99 500ms\n\nEnds with 0 when the canary set is no worse, 1 when it was taken back, 2 when nothing can be said, 3 when too few requests came."
+    )]
+    Rollout(rollout::Args),
     /// Runs a gateway from a directory of manifests; reloads them when they change.
     #[command(
         after_help = "Example:\n  postern run --config examples --listen 127.0.0.1:8080 --admin 127.0.0.1:9901 --data postern-data"
@@ -115,6 +121,7 @@ pub fn run() -> ExitCode {
         Command::Grant(args) => grant::run(&args),
         Command::Keys(command) => keys::run(&command),
         Command::Operator(args) => operator::run(&args),
+        Command::Rollout(args) => rollout::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Send(args) => send::run(&args),
         Command::Status(args) => status::run(&args),

@@ -23,7 +23,7 @@ static INSTALLED: Mutex<Option<Result<Installed, String>>> = Mutex::new(None);
 /// A test by its name.
 type Named = (&'static str, fn(&Installed));
 
-const TESTS: [Named; 12] = [
+const TESTS: [Named; 14] = [
     ("the_readme_is_true", serve::the_readme_is_true),
     ("the_examples_are_served", serve::the_examples_are_served),
     ("events_are_delivered", serve::events_are_delivered),
@@ -36,6 +36,8 @@ const TESTS: [Named; 12] = [
     ("gateways_are_scaled", rollout::gateways_are_scaled),
     ("everything_is_restarted", rollout::everything_is_restarted),
     ("a_release_is_upgraded_and_rolled_back", rollout::a_release_is_upgraded_and_rolled_back),
+    ("a_canary_that_does_not_run_is_taken_back", rollout::a_canary_that_does_not_run_is_taken_back),
+    ("a_canary_whose_answers_are_errors_is_taken_back", rollout::a_canary_whose_answers_are_errors_is_taken_back),
 ];
 
 fn run(test: fn(&Installed)) -> Result<(), Failed> {

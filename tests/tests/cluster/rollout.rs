@@ -54,3 +54,59 @@ pub(crate) fn a_release_is_upgraded_and_rolled_back(installed: &Installed) {
         installed.wait("the old image is everywhere", || !installed.kubectl(&images).contains(":next"));
     });
 }
+
+/// A canary set whose image does not run is taken back by itself, and nobody notices.
+pub(crate) fn a_canary_that_does_not_run_is_taken_back(installed: &Installed) {
+    let image = "ghcr.io/postern-dev/postern";
+    let build = format!(
+        "printf 'FROM {image}:0.1.0\\nENTRYPOINT [\"/postern\", \"no-such-command\"]\\n' | docker build -t {image}:broken -"
+    );
+    installed.kind.run(&format!("{build} && kind load docker-image {image}:broken")).unwrap();
+    unnoticed(installed, || {
+        upgrade(installed, "--set canary.enabled=true --set canary.image.tag=broken");
+        installed.wait("it was taken back", || taken_back(installed).contains("ended by themselves"));
+        no_canary(installed);
+    });
+    upgrade(installed, "--set canary.enabled=false");
+}
+
+/// A change of a tenant that reaches the canary set alone and breaks its route takes the set back; then no call fails.
+pub(crate) fn a_canary_whose_answers_are_errors_is_taken_back(installed: &Installed) {
+    let acme = tests::traffic::manifests(installed.receiver.address);
+    let canary = acme.replacen("spec:\n", "spec:\n  rollout: {gateways: Canary}\n", 1);
+    let analysis = "--set canary.enabled=true --set canary.analysis.for=10m --set canary.analysis.interval=1s";
+    upgrade(installed, &format!("{analysis} --wait"));
+    installed.kind.apply(&canary).unwrap();
+    installed.wait("the canary set alone has it", || installed.kubectl("get tenant acme").contains("1/1"));
+    let load = Load::start(installed.kind.requests, HOST, "/echo");
+    let broken = tests::manifests::route("echo", "/echo", "").replace("name: echo, port", "name: nobody, port");
+    installed.kind.apply(&broken).unwrap();
+    installed.wait("it was taken back", || taken_back(installed).contains("of its answers are 5xx"));
+    no_canary(installed);
+    let meanwhile = load.counted();
+    assert!(!meanwhile.failed.is_empty() && meanwhile.answered > meanwhile.failed.len(), "{meanwhile}");
+    let load = Load::start(installed.kind.requests, HOST, "/echo");
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let after = load.counted();
+    assert!(after.failed.is_empty() && after.answered > 0, "{after}");
+    installed.kind.apply(&tests::manifests::route("echo", "/echo", "")).unwrap();
+    installed.kind.apply(&acme).unwrap();
+    upgrade(installed, "--set canary.enabled=false");
+}
+
+fn upgrade(installed: &Installed, more: &str) {
+    let line =
+        "helm upgrade postern charts/postern --namespace postern-system --values charts/postern/values-kind.yaml";
+    installed.kind.run(&format!("{line} {more}")).unwrap();
+}
+
+/// What the analysis said.
+fn taken_back(installed: &Installed) -> String {
+    let logs = format!("kubectl -n {SYSTEM} logs -l app.kubernetes.io/component=rollout --tail=-1");
+    installed.kind.run(&logs).unwrap_or_default()
+}
+
+fn no_canary(installed: &Installed) {
+    let pods = format!("-n {SYSTEM} get pods -l app.kubernetes.io/component=gateway-canary -o name");
+    installed.wait("the canary set has no pods", || installed.kubectl(&pods).trim().is_empty());
+}
