@@ -1,8 +1,9 @@
 //! The sum of all IRs: one sub-snapshot a tenant, one blob an object.
 //!
-//! Blobs are MessagePack with field names, so that what one side does not know is noticed and never
-//! silently dropped: a dataplane that cannot read an object's blob treats that object as broken, and all
-//! others go live.
+//! Blobs are MessagePack with field names, so that what one side does not know is noticed and never silently dropped: a
+//! dataplane that does not know a field of an object's blob treats that object as broken, and all others go live. A
+//! policy that only a newer build has does not fail open in an older one. The other way round a field that an older
+//! build does not write has a default, which is what that build did: `operator/tests/ir` has what versions wrote.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,8 +18,14 @@ use crate::tenant::TenantIr;
 use crate::upstream::ServiceEndpoints;
 use crate::webhook_source::WebhookSourceIr;
 
-/// The IR that this build writes and reads.
+/// The IR that this build writes. It reads that of the version before too, and of the one after what it knows.
 pub const IR_VERSION: u32 = 1;
+
+/// Whether builds that write these versions understand each other.
+#[must_use]
+pub const fn understand(one: u32, other: u32) -> bool {
+    one.abs_diff(other) <= 1
+}
 
 /// Orders the sub-snapshots of a tenant: when the publisher took its lease, and the publisher's counter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -59,6 +66,9 @@ pub enum BlobError {
     /// Reading failed: another version wrote it, or it is damaged.
     #[error("could not decode the IR")]
     Decode(#[from] rmp_serde::decode::Error),
+    /// It says something that only a newer version knows.
+    #[error("it says {0}, which this version does not know; what it means is not guessed")]
+    Unknown(String),
 }
 
 impl Blob {
@@ -73,9 +83,14 @@ impl Blob {
     /// Decodes it.
     ///
     /// # Errors
-    /// [`BlobError::Decode`]
+    /// [`BlobError::Decode`], [`BlobError::Unknown`]
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, BlobError> {
-        Ok(rmp_serde::from_slice(&self.0)?)
+        let mut unknown = None;
+        let mut reader = rmp_serde::Deserializer::from_read_ref(&*self.0);
+        let read = serde_ignored::deserialize(&mut reader, |path| {
+            unknown.get_or_insert_with(|| path.to_string());
+        })?;
+        unknown.map_or(Ok(read), |path| Err(BlobError::Unknown(path)))
     }
 
     /// Takes bytes that were encoded before.
@@ -156,4 +171,52 @@ pub struct Snapshot {
     pub tenants: Vec<Arc<TenantSnapshot>>,
     /// The endpoints of every Service port that a tenant names.
     pub endpoints: Vec<ServiceEndpoints>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Rule {
+        path: String,
+        #[serde(default)]
+        limits: Vec<Limit>,
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Limit {
+        requests: u32,
+    }
+
+    #[derive(Serialize)]
+    struct NewerLimit {
+        requests: u32,
+        per: &'static str,
+    }
+
+    #[derive(Serialize)]
+    struct NewerRule {
+        path: &'static str,
+        limits: Vec<NewerLimit>,
+    }
+
+    #[derive(Serialize)]
+    struct OlderRule {
+        path: &'static str,
+    }
+
+    #[test]
+    fn what_a_newer_version_says_is_not_passed_over_and_what_an_older_one_leaves_out_has_its_default() {
+        let newer = NewerRule { path: "/", limits: vec![NewerLimit { requests: 1, per: "caller" }] };
+        let error = Blob::encode(&newer).unwrap().decode::<Rule>().unwrap_err();
+        assert!(error.to_string().starts_with("it says limits.0.per"), "{error}");
+        let older = Blob::encode(&OlderRule { path: "/" }).unwrap().decode::<Rule>().unwrap();
+        assert_eq!(older, Rule { path: "/".to_owned(), limits: Vec::new() });
+    }
+
+    #[test]
+    fn neighbours_understand_each_other() {
+        assert!(understand(1, 1) && understand(1, 2) && understand(2, 1) && !understand(1, 3));
+    }
 }

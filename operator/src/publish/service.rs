@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::Stream;
 use policy::names::{Kind, ObjectRef, TenantName};
 use policy::problem::Severity;
-use policy::snapshot::{ContentHash, IR_VERSION, Revision};
+use policy::snapshot::{ContentHash, IR_VERSION, Revision, understand};
 use policy::upstream::ServicePort;
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming};
@@ -83,8 +83,10 @@ impl Push for PushService {
         let Some(FromThere::Hello(hello)) = first.and_then(|first| first.message) else {
             return Err(Status::invalid_argument("the first message must be a hello"));
         };
-        if hello.ir_version != IR_VERSION {
-            let said = format!("this operator writes IR {IR_VERSION}, and the dataplane reads {}", hello.ir_version);
+        if !understand(hello.ir_version, IR_VERSION) {
+            let theirs = hello.ir_version;
+            let said =
+                format!("this operator writes IR {IR_VERSION} and the dataplane {theirs}: upgrade one at a time");
             return Err(Status::failed_precondition(said));
         }
         let needs = hello.services.iter().filter_map(service_port).collect();
