@@ -14,6 +14,12 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end -}}
 
+{{/* What a pod that asks and ends needs. */}}
+{{- define "postern.smallResources" -}}
+requests: {cpu: 10m, memory: 32Mi, ephemeral-storage: 16Mi}
+limits: {memory: 128Mi, ephemeral-storage: 64Mi}
+{{- end -}}
+
 {{/* Pods of one kind on nodes of their own, where there are enough: (list $ "gateway"). */}}
 {{- define "postern.spread" -}}
 {{- $selector := include "postern.selector" . -}}
