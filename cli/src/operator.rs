@@ -26,6 +26,10 @@ pub struct Args {
     /// The ValidatingWebhookConfiguration by which it asks: the operator writes its caBundle.
     #[arg(long, value_name = "NAME", requires = "admission")]
     admission_webhook: Option<String>,
+    /// Makes and renews the Secrets PREFIX-gateway, PREFIX-deliver, PREFIX-spool and PREFIX-operate, with the certificates
+    /// by which spool shards and who asks them know each other.
+    #[arg(long, value_name = "PREFIX")]
+    shard_tls: Option<String>,
     /// Where health is shown.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9902")]
     admin: SocketAddr,
@@ -92,6 +96,7 @@ async fn serve(args: &Args) -> Result<(), OperatorError> {
         listen: args.listen,
         admission: args.admission,
         webhook: args.admission_webhook.clone(),
+        shards: args.shard_tls.clone(),
         names: args.names.clone(),
         accounts: args.accounts.clone(),
         candidate: Candidate {

@@ -42,6 +42,8 @@ pub struct Settings {
     pub admission: Option<SocketAddr>,
     /// The ValidatingWebhookConfiguration by which it does: told whom to trust.
     pub webhook: Option<String>,
+    /// The prefix of the Secrets with certificates for spool shards and who asks them, when they are made here.
+    pub shards: Option<String>,
     /// Names that the certificate is for.
     pub names: Vec<String>,
     /// The ServiceAccounts of dataplanes.
@@ -150,7 +152,8 @@ async fn open(
     let mut pause = FIRST_PAUSE;
     loop {
         let (namespace, names) = (&settings.candidate.namespace, settings.names.clone());
-        let opened = Authority::open(client.clone(), namespace, names, settings.webhook.clone()).await;
+        let told = (settings.webhook.clone(), settings.shards.clone());
+        let opened = Authority::open(client.clone(), namespace, names, told).await;
         let Err(error @ AuthorityError::Api(..)) = opened else { return opened };
         tracing::warn!(error = &error as &dyn std::error::Error, "the API server is asked again");
         readiness.send_replace(Readiness { missing: vec![error.to_string()] });

@@ -72,6 +72,8 @@ impl Operator {
             &self.admission.to_string(),
             "--admission-webhook",
             "postern-operator",
+            "--shard-tls",
+            "postern-tls",
             "--server-name",
             "127.0.0.1",
             "--server-name",
@@ -100,6 +102,14 @@ impl Operator {
             std::thread::sleep(Duration::from_millis(20));
         }
         Err(io::Error::other(format!("the operator did not become ready:\n{}", self.printed())))
+    }
+
+    /// Waits until something holds, for as long as an operator may take.
+    pub fn wait_until(&self, mut holds: impl FnMut() -> bool) {
+        let until = Instant::now() + PATIENCE;
+        while !holds() && Instant::now() < until {
+            std::thread::yield_now();
+        }
     }
 
     /// What it printed so far.

@@ -1,4 +1,5 @@
-//! The gRPC services between processes of Postern: the code generated from `proto/`, and nothing else.
+//! The gRPC services between processes of Postern: the code generated from `proto/`, and the one name that
+//! stands in no message.
 
 /// Between gateways, delivers and spool shards.
 pub mod spool {
@@ -9,3 +10,6 @@ pub mod spool {
 pub mod push {
     tonic::include_proto!("postern.push.v1");
 }
+
+/// Who holds the certificate for `ROLE.` and this may ask a shard what `spool.proto` lets that role ask.
+pub const ROLE_DOMAIN: &str = "role.postern.internal";

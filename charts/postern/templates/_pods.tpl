@@ -83,7 +83,7 @@ readinessProbe: {httpGet: {path: /readyz, port: admin}, periodSeconds: 2, timeou
 - name: settings
   configMap: {name: {{ $name }}-settings}
 - name: shard-tls
-  secret: {secretName: {{ printf "%s-%s" ($root.Values.shardTLS.secretPrefix | default (printf "%s-tls" $name)) (index . 1) }}, defaultMode: 0440}
+  secret: {secretName: {{ printf "%s-%s" ($root.Values.shardTLS.secretPrefix | default (include "postern.shardTLS" $root)) (index . 1) }}, defaultMode: 0440}
 - name: passwords
   projected:
     defaultMode: 0440

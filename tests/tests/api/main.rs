@@ -4,6 +4,7 @@
 mod admission;
 mod away;
 mod canary;
+mod certificates;
 mod command;
 mod edit;
 mod secret;

@@ -1,5 +1,7 @@
 //! What a process does for events, and what its certificate lets it ask.
 
+use wire::ROLE_DOMAIN;
+
 /// A role, as it stands in a certificate and on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -34,7 +36,7 @@ impl Role {
     /// The DNS name in the certificate of a process with this role. It is looked up nowhere.
     #[must_use]
     pub fn name(self) -> String {
-        format!("{}.role.postern.internal", self.word())
+        format!("{}.{ROLE_DOMAIN}", self.word())
     }
 
     /// Whether it accepts requests.
