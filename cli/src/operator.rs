@@ -9,6 +9,7 @@ use operator::metrics::Metrics;
 use operator::publish::Account;
 use operator::run::{Readiness, RunError, Settings, run as run_operator};
 use policy::units::DurationText;
+use policy::upstream::ServicePort;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -30,6 +31,9 @@ pub struct Args {
     /// by which spool shards and who asks them know each other.
     #[arg(long, value_name = "PREFIX")]
     shard_tls: Option<String>,
+    /// The Service whose endpoints are the delivers: dataplanes are told which of them live.
+    #[arg(long, value_name = "NAMESPACE/NAME:PORT", value_parser = service_port)]
+    deliver_service: Option<ServicePort>,
     /// Where health is shown.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9902")]
     admin: SocketAddr,
@@ -54,6 +58,16 @@ pub struct Args {
     /// How long a replica that says nothing goes on to hold it.
     #[arg(long, value_name = "DURATION", default_value = "8s", value_parser = duration)]
     lease_duration: Duration,
+}
+
+fn service_port(text: &str) -> Result<ServicePort, &'static str> {
+    let parsed = text.split_once('/').and_then(|(namespace, rest)| {
+        let (name, port) = rest.split_once(':')?;
+        let port = port.parse().ok().filter(|port| *port > 0)?;
+        let named = !namespace.is_empty() && !name.is_empty();
+        named.then(|| ServicePort { namespace: namespace.into(), name: name.into(), port })
+    });
+    parsed.ok_or("write it as NAMESPACE/NAME:PORT")
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -97,6 +111,7 @@ async fn serve(args: &Args) -> Result<(), OperatorError> {
         admission: args.admission,
         webhook: args.admission_webhook.clone(),
         shards: args.shard_tls.clone(),
+        delivers: args.deliver_service.clone(),
         names: args.names.clone(),
         accounts: args.accounts.clone(),
         candidate: Candidate {

@@ -1,7 +1,7 @@
 //! `postern run`: a gateway from a directory of manifests, reloaded when they change.
 
 use std::ffi::{OsStr, OsString};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -21,7 +21,7 @@ use policy::snapshot::{Revision, Snapshot};
 use policy::units::{DurationText, SizeText};
 
 use crate::installation::{Installation, ProvidedArgs, ProvidedError};
-use crate::settings::{self, SettingsError};
+use crate::settings::{self, Own, SettingsError};
 use crate::{check, out};
 
 /// How long edits may follow each other before they are read: an editor writes a file in several steps.
@@ -46,6 +46,10 @@ struct ServeArgs {
     /// not name them.
     #[arg(long, value_name = "NAME", env = "POSTERN_NAME")]
     name: Option<String>,
+    /// This process's own address, by which others find it: its pod's. A deliver is known by it when the settings name
+    /// `deliver.service`.
+    #[arg(long, value_name = "IP", env = "POSTERN_ADDRESS")]
+    address: Option<IpAddr>,
     /// Where events and the last good snapshot are kept.
     #[arg(long, value_name = "DIR", default_value = "postern-data")]
     data: PathBuf,
@@ -208,7 +212,13 @@ fn run_as(args: &ServeArgs, role: Role, from: &Source<'_>) -> ExitCode {
     }
 }
 
-fn settings(args: &ServeArgs, provided: &Installation, role: Role) -> Result<GatewaySettings, SettingsError> {
+fn settings(
+    args: &ServeArgs,
+    provided: &Installation,
+    role: Role,
+    follows: bool,
+) -> Result<GatewaySettings, SettingsError> {
+    let own = Own { name: args.name.as_deref(), address: args.address, follows };
     let cores = args.cores.or_else(|| std::thread::available_parallelism().ok().map(usize::from));
     let listener = || ListenerSettings {
         address: args.listen,
@@ -227,7 +237,7 @@ fn settings(args: &ServeArgs, provided: &Installation, role: Role) -> Result<Gat
         country_database: provided.country_database.clone(),
         fetches: provided.fetches(),
         max_spool_bytes: args.max_spool,
-        broker: settings::read(args.settings.as_deref(), role, args.name.as_deref())?,
+        broker: settings::read(args.settings.as_deref(), role, own)?,
     })
 }
 
@@ -241,7 +251,7 @@ fn serve(args: &ServeArgs, role: Role, dir: &Path) -> Result<ExitCode, RunError>
     let changed = sender.clone();
     provided.follow(move || drop(changed.send(Wake::Changed)))?;
     signals(sender)?;
-    let gateway = Gateway::start(&settings(args, &provided, role)?, std::io::stdout())?;
+    let gateway = Gateway::start(&settings(args, &provided, role, false)?, std::io::stdout())?;
     let term = now_ms().max(gateway.highest_term() + 1);
     let mut publisher = Publisher { term, n: 0, provided, files, published: gateway.in_force() };
     publisher.publish(&gateway);
@@ -255,7 +265,7 @@ fn follow(args: &ServeArgs, role: Role, operator: &OperatorSettings) -> Result<E
     let mut provided = Installation::open(&args.provided)?;
     let (sender, wakes) = channel();
     signals(sender)?;
-    let mut gateway = Gateway::start(&settings(args, &provided, role)?, std::io::stdout())?;
+    let mut gateway = Gateway::start(&settings(args, &provided, role, true)?, std::io::stdout())?;
     gateway.follow(operator.clone())?;
     tell(&gateway, role);
     let dead = loop {

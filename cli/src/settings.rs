@@ -2,7 +2,7 @@
 //!
 //! Broker, Redis, shards: who runs the installation sets them, and tenants never see them.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU8, NonZeroU16};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,8 +10,9 @@ use std::sync::Arc;
 use dataplane::event::broker::{Address, BrokerSettings, Credentials};
 use dataplane::event::claim::RedisSettings;
 use dataplane::event::shards::{Identity, Role};
-use dataplane::event::{BrokerPath, ShardPlace};
+use dataplane::event::{BrokerPath, Delivers, ShardPlace};
 use policy::units::{DurationText, SizeText};
+use policy::upstream::ServicePort;
 use serde::Deserialize;
 
 /// Why the settings cannot be used.
@@ -109,6 +110,26 @@ struct Deliver {
     name: Option<String>,
     #[serde(default)]
     delivers: Vec<String>,
+    service: Option<DeliverService>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct DeliverService {
+    namespace: String,
+    name: String,
+    port: u16,
+}
+
+/// Who a process is, as the command line says.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Own<'a> {
+    /// Its name.
+    pub name: Option<&'a str>,
+    /// Its address.
+    pub address: Option<IpAddr>,
+    /// It follows an operator.
+    pub follows: bool,
 }
 
 /// The name of a shard or a deliver when there is only one.
@@ -120,7 +141,7 @@ const ONLY_DELIVER: &str = "deliver-0";
 ///
 /// # Errors
 /// [`SettingsError`]
-pub fn read(path: Option<&Path>, role: Role, own: Option<&str>) -> Result<Option<BrokerPath>, SettingsError> {
+pub fn read(path: Option<&Path>, role: Role, own: Own<'_>) -> Result<Option<BrokerPath>, SettingsError> {
     let no_broker = || if role == Role::All { Ok(None) } else { Err(SettingsError::NoBroker(role.word())) };
     let Some(path) = path else { return no_broker() };
     let invalid = |problem: String| SettingsError::Invalid(path.to_owned(), problem);
@@ -141,7 +162,7 @@ pub fn read(path: Option<&Path>, role: Role, own: Option<&str>) -> Result<Option
             "spool.tls: a shard that listens needs a certificate; name caFile, certificateFile, keyFile".to_owned(),
         ));
     }
-    let shard: Arc<str> = name.as_deref().or(own.filter(|_| role == Role::Spool)).unwrap_or(ONLY_SHARD).into();
+    let shard: Arc<str> = name.as_deref().or(own.name.filter(|_| role == Role::Spool)).unwrap_or(ONLY_SHARD).into();
     let place = |shard: Shard| ShardPlace { name: shard.name.into(), address: shard.address };
     let mut shards: Vec<_> = shards.into_iter().map(place).collect();
     if shards.is_empty() {
@@ -154,17 +175,41 @@ pub fn read(path: Option<&Path>, role: Role, own: Option<&str>) -> Result<Option
     places_are_sound(&shards, listen, role).map_err(invalid)?;
     let identity =
         tls.map(|Tls { ca_file, certificate_file, key_file }| Identity { ca_file, certificate_file, key_file });
-    let Deliver { name, delivers } = deliver;
+    let (deliver, delivers) = delivers(deliver, role, own).map_err(invalid)?;
+    Ok(Some(BrokerPath { role, broker, redis, shards, shard, listen, identity, deliver, delivers }))
+}
+
+/// This deliver's name among the delivers, and those.
+fn delivers(from: Deliver, role: Role, own: Own<'_>) -> Result<(Arc<str>, Delivers), String> {
+    let Deliver { name, delivers, service } = from;
     let delivering = matches!(role, Role::Deliver | Role::All);
-    let deliver: Arc<str> = name.as_deref().or(own.filter(|_| role == Role::Deliver)).unwrap_or(ONLY_DELIVER).into();
+    if let Some(DeliverService { namespace, name: service, port }) = service {
+        if name.is_some() || !delivers.is_empty() {
+            return Err("deliver.service: leave name and delivers out: who lives is known by its address".to_owned());
+        }
+        if delivering && !own.follows {
+            return Err("deliver.service: only an operator tells who lives: name it with --operator, or list the delivers with deliver.delivers".to_owned());
+        }
+        let address = match own.address {
+            Some(address) => address.to_string(),
+            None if delivering => {
+                return Err("deliver.service: say this process's own address with --address".to_owned());
+            }
+            None => String::new(),
+        };
+        let service = ServicePort { namespace: namespace.into(), name: service.into(), port };
+        return Ok((address.into(), Delivers::Live(service)));
+    }
+    let deliver = name.as_deref().or(own.name.filter(|_| role == Role::Deliver)).unwrap_or(ONLY_DELIVER);
+    let deliver: Arc<str> = deliver.into();
     let mut delivers: Vec<Arc<str>> = delivers.into_iter().map(Arc::from).collect();
     if delivers.is_empty() {
         delivers.push(deliver.clone());
     }
     if delivering && !delivers.contains(&deliver) {
-        return Err(invalid(format!("deliver.delivers: must name this one too, {deliver}")));
+        return Err(format!("deliver.delivers: must name this one too, {deliver}"));
     }
-    Ok(Some(BrokerPath { role, broker, redis, shards, shard, listen, identity, deliver, delivers }))
+    Ok((deliver, Delivers::Named(delivers)))
 }
 
 /// The shards that a settings file names, or those of them that are wanted, and the certificate to ask them with.
@@ -259,7 +304,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("settings.yaml");
         std::fs::write(&path, text).unwrap();
-        read(Some(&path), role, None)
+        read(Some(&path), role, Own::default())
     }
 
     const BROKER: &str =
@@ -283,12 +328,34 @@ mod tests {
 deliver: {delivers: [deliver-0, deliver-1]}
 ";
         std::fs::write(&path, format!("{BROKER}{more}")).unwrap();
-        let named = |role, own| read(Some(&path), role, Some(own)).map(Option::unwrap);
+        let named = |role, name| {
+            let own = Own { name: Some(name), ..Own::default() };
+            read(Some(&path), role, own).map(Option::unwrap)
+        };
         assert_eq!(&*named(Role::Spool, "spool-1").unwrap().shard, "spool-1");
         assert_eq!(&*named(Role::Deliver, "deliver-1").unwrap().deliver, "deliver-1");
         assert!(named(Role::Gateway, "gateway-5d9f").is_ok(), "a gateway is in no list");
         let stranger = named(Role::Deliver, "deliver-2").unwrap_err().to_string();
         assert!(stranger.contains("deliver.delivers") && stranger.contains("deliver-2"), "{stranger}");
+    }
+
+    #[test]
+    fn delivers_that_live_are_known_by_their_addresses() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("settings.yaml");
+        let shards = "spool: {shards: [{name: spool-0, address: 'https://a:1'}], tls: {caFile: a, certificateFile: b, keyFile: c}}\n";
+        let service = "service: {namespace: postern, name: deliver, port: 9901}";
+        let as_written = |more: &str, own| {
+            std::fs::write(&path, format!("{BROKER}{shards}deliver: {{{service}{more}}}\n")).unwrap();
+            read(Some(&path), Role::Deliver, own).map(Option::unwrap)
+        };
+        let own = Own { name: Some("deliver-x"), address: Some([10, 0, 0, 7].into()), follows: true };
+        let path = as_written("", own).unwrap();
+        assert_eq!((&*path.deliver, path.deliver_service().unwrap().port), ("10.0.0.7", 9901));
+        let said = |more, own| as_written(more, own).unwrap_err().to_string();
+        assert!(said("", Own { address: None, ..own }).contains("--address"));
+        assert!(said("", Own { follows: false, ..own }).contains("--operator"));
+        assert!(said(", delivers: [a]", own).contains("leave name and delivers out"));
     }
 
     #[test]

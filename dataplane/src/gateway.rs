@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use policy::names::{ObjectRef, TenantName};
 use policy::snapshot::{ContentHash, Revision, Snapshot};
 use policy::upstream::{AddressGuard, ServicePort};
+use tokio::sync::watch;
 use wire::push;
 
 use crate::admin::{Access, Admin, View};
@@ -149,6 +150,9 @@ pub struct Gateway {
 /// Applies what a publisher says, this process's own or the operator.
 struct Applier {
     keeper: Mutex<Keeper>,
+    /// Who is told of the delivers that live, and the Service that they are the endpoints of.
+    delivers: watch::Sender<Vec<Arc<str>>>,
+    deliver_service: Option<ServicePort>,
     metrics: Metrics,
     health: Arc<Health>,
 }
@@ -156,6 +160,15 @@ struct Applier {
 impl Applier {
     fn keeper(&self) -> MutexGuard<'_, Keeper> {
         self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells which delivers live, where they are not named.
+    fn tell_delivers(&self, keeper: &Keeper) {
+        let endpoints = self.deliver_service.as_ref().and_then(|service| keeper.endpoints(service));
+        let Some(endpoints) = endpoints else { return };
+        let ready = endpoints.iter().filter(|endpoint| endpoint.ready);
+        let live: Vec<Arc<str>> = ready.map(|endpoint| endpoint.address.ip().to_string().into()).collect();
+        self.delivers.send_if_modified(|known| std::mem::replace(known, live.clone()) != live);
     }
 
     fn count(&self, last_good: usize, not_programmed: usize) {
@@ -171,6 +184,7 @@ impl Apply for Applier {
         let complete = changes.iter().any(|change| matches!(change, Change::Complete));
         let mut keeper = self.keeper();
         let answers = keeper.change(changes);
+        self.tell_delivers(&keeper);
         let (last_good, not_programmed) = keeper.standing();
         drop(keeper);
         self.count(last_good, not_programmed);
@@ -204,12 +218,14 @@ impl Gateway {
         let guard = AddressGuard::new(settings.allowed_upstreams.clone());
         let live_destinations: Arc<dyn Destinations> = Arc::new(LiveDestinations(live.clone()));
         let spool = SpoolSettings::new(settings.data.join("spool"));
+        let (delivers, live_delivers) = watch::channel(Vec::new());
         let events = Arc::new(Events::start(EventsSettings {
             spool: SpoolSettings { max_bytes: settings.max_spool_bytes, ..spool },
             broker: settings.broker.clone(),
             destinations: live_destinations,
             guard: guard.clone(),
             health: health.clone(),
+            live: live_delivers,
         })?);
         metrics.registry().register(Box::new(EventCollector::new(&events)?))?;
         let volume = Volume::open(&settings.data.join("last-good"))?;
@@ -245,7 +261,9 @@ impl Gateway {
         };
         let listener = settings.listener.as_ref().map(start).transpose()?;
         let (address, admin_address) = (listener.as_ref().map(|listener| listener.address), admin.address);
-        let applier = Arc::new(Applier { keeper: Mutex::new(keeper), metrics, health: health.clone() });
+        let deliver_service = settings.broker.as_ref().and_then(BrokerPath::deliver_service).cloned();
+        let (keeper, told) = (Mutex::new(keeper), health.clone());
+        let applier = Arc::new(Applier { keeper, delivers, deliver_service, metrics, health: told });
         Ok(Self { address, admin_address, applier, follow: None, health, listener, admin, events, parts })
     }
 
@@ -275,9 +293,12 @@ impl Gateway {
     /// # Errors
     /// [`StartError::Io`]
     pub fn follow(&mut self, settings: OperatorSettings) -> Result<(), StartError> {
-        if self.applier.keeper().is_complete() {
+        let keeper = self.applier.keeper();
+        self.applier.tell_delivers(&keeper);
+        if keeper.is_complete() {
             self.health.snapshot_applied();
         }
+        drop(keeper);
         let apply: Arc<dyn Apply> = self.applier.clone();
         let follow = Follow::start(settings, apply, self.health.clone());
         self.follow = Some(follow.map_err(io("start to follow the operator"))?);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kube::Client;
+use policy::upstream::ServicePort;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use wire::push::push_server::PushServer;
@@ -44,6 +45,8 @@ pub struct Settings {
     pub webhook: Option<String>,
     /// The prefix of the Secrets with certificates for spool shards and who asks them, when they are made here.
     pub shards: Option<String>,
+    /// The port of a Service whose endpoints are the delivers: dataplanes are told who lives.
+    pub delivers: Option<ServicePort>,
     /// Names that the certificate is for.
     pub names: Vec<String>,
     /// The ServiceAccounts of dataplanes.
@@ -103,7 +106,8 @@ pub async fn run(
     let reviewer = Reviewer::new(client.clone(), settings.accounts.clone());
     let writer = Arc::new(Writer::new(client.clone(), &settings.candidate.identity, metrics.clone()));
     let judge = Judge::new(Arc::clone(&board), Arc::clone(&writer));
-    let keeper = Keeper::new(client.clone(), Arc::clone(&board), judge, (readiness, metrics));
+    let world = World::new(settings.delivers.clone());
+    let keeper = Keeper::new(client.clone(), world, (Arc::clone(&board), judge), (readiness, metrics));
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
         writer.run().await;
@@ -218,8 +222,8 @@ struct Keeper {
 impl Keeper {
     fn new(
         client: Client,
-        board: Arc<Board>,
-        judge: Judge,
+        world: World,
+        (board, judge): (Arc<Board>, Judge),
         (readiness, metrics): (watch::Sender<Readiness>, Metrics),
     ) -> Self {
         let (watches, seen) = Watches::new(client.clone());
@@ -232,7 +236,7 @@ impl Keeper {
             watches,
             seen,
             lists: Lists::default(),
-            world: World::default(),
+            world,
             statuses: Statuses::default(),
             places: BTreeSet::new(),
             fetches,

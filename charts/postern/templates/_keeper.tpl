@@ -34,6 +34,7 @@ spec:
       env:
         - {name: POSTERN_LOG, value: {{ $root.Values.log.filter | quote }}}
         - {name: POSTERN_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+        - {name: POSTERN_ADDRESS, valueFrom: {fieldRef: {fieldPath: status.podIP}}}
       ports:
         - {name: admin, containerPort: 9901}
         {{- if eq .role "spool" }}

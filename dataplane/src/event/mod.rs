@@ -20,6 +20,7 @@ mod roles;
 #[cfg(test)]
 mod sample;
 pub mod shards;
+mod share;
 pub mod spool;
 
 pub use accept::{AcceptError, Accepted, Entry, EventPath, NewEvent};
@@ -27,4 +28,5 @@ pub use brokered::Brokered;
 pub use claim::Key;
 pub use counters::{Counters, TenantDepth};
 pub use envelope::{Envelope, EnvelopeError, Event};
-pub use roles::{BrokerPath, Events, EventsError, EventsSettings, ShardPlace};
+pub use roles::{BrokerPath, Delivers, Events, EventsError, EventsSettings, ShardPlace};
+pub use share::Live;

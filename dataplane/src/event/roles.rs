@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
-use std::time::Duration;
 
-use policy::upstream::AddressGuard;
+use policy::upstream::{AddressGuard, ServicePort};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 
@@ -14,14 +13,12 @@ use super::broker::{BrokerError, BrokerSettings, Consumer, Publisher, State};
 use super::claim::{Claims, ClaimsError, ClaimsState, RedisSettings};
 use super::deliver::{Beside, Deliver, Destinations, PartitionDeliver, PartitionSettings};
 use super::shards::{
-    Depths, Identity, NamedShard, Reach, Remote, RemoteError, Role, ServeError, Server, Shards, Watched, weight,
+    Depths, Identity, NamedShard, Reach, Remote, RemoteError, Role, ServeError, Server, Shards, Watched,
 };
+use super::share::{Live, Share};
 use super::spool::{self, Shard, SpoolError};
 use super::{Brokered, Counters, EventPath};
 use crate::health::Health;
-
-/// How long a deliver leaves the partitions that others prefer to them, before it stands by for those too.
-const STAND_BY_AFTER: Duration = Duration::from_secs(10);
 
 /// A shard of the installation.
 #[derive(Clone, Debug)]
@@ -49,10 +46,30 @@ pub struct BrokerPath {
     pub listen: Option<SocketAddr>,
     /// The certificate that is shown to shards, and by one.
     pub identity: Option<Identity>,
-    /// This deliver's name, and those of all delivers: each prefers its share of the partitions.
+    /// This deliver's name among `delivers`: each has its share of the partitions.
     pub deliver: Arc<str>,
-    /// See `deliver`.
-    pub delivers: Vec<Arc<str>>,
+    /// All of them.
+    pub delivers: Delivers,
+}
+
+impl BrokerPath {
+    /// The Service that the delivers are the endpoints of, where they are not named.
+    #[must_use]
+    pub fn deliver_service(&self) -> Option<&ServicePort> {
+        match &self.delivers {
+            Delivers::Named(_) => None,
+            Delivers::Live(service) => Some(service),
+        }
+    }
+}
+
+/// The delivers of an installation.
+#[derive(Clone, Debug)]
+pub enum Delivers {
+    /// Those with these names.
+    Named(Vec<Arc<str>>),
+    /// The endpoints of a Service that are ready, as the operator tells them: known by their addresses.
+    Live(ServicePort),
 }
 
 /// Why an event path could not start.
@@ -96,6 +113,8 @@ pub struct EventsSettings {
     pub guard: AddressGuard,
     /// Told when something ends by itself.
     pub health: Arc<Health>,
+    /// The delivers that live, where they are not named.
+    pub live: Live,
 }
 
 /// Everything of a process that has to do with events.
@@ -112,7 +131,7 @@ pub struct Events {
     pub publisher: Option<Arc<Publisher>>,
     /// All shards, as this process knows them; none without a broker.
     pub shards: Option<Shards>,
-    consumer: Option<(Consumer, watch::Sender<BTreeSet<u16>>)>,
+    consumer: Option<Consuming>,
     partitions: Option<PartitionDeliver>,
     deliver: Option<Deliver>,
     server: Option<Server>,
@@ -132,7 +151,7 @@ impl Events {
     }
 
     fn on_spool(settings: EventsSettings) -> Result<Self, EventsError> {
-        let EventsSettings { spool, broker: _, destinations, guard, health } = settings;
+        let EventsSettings { spool, broker: _, destinations, guard, health, live: _ } = settings;
         let shard = Arc::new(Shard::open(spool)?);
         let deliver = Deliver::start(shard.queue()?, destinations, guard, None, health);
         Ok(Self {
@@ -151,7 +170,7 @@ impl Events {
     }
 
     fn on_broker(settings: EventsSettings, from: BrokerPath) -> Result<Self, EventsError> {
-        let EventsSettings { spool, broker: _, destinations, guard, health } = settings;
+        let EventsSettings { spool, broker: _, destinations, guard, health, live } = settings;
         let role = from.role;
         let spool = spool::Settings { beside_broker: true, name: Some(from.shard.clone()), ..spool };
         let patience = spool.patience;
@@ -189,7 +208,7 @@ impl Events {
                 counters: counters.clone(),
                 health,
             };
-            let (consumer, partitions) = consume(&from, settings)?;
+            let (consumer, partitions) = consume(&from, live, settings)?;
             (Some(consumer), Some(partitions))
         } else {
             (None, None)
@@ -217,16 +236,22 @@ impl Events {
             ("the event store", self.shard.as_ref().is_some_and(|shard| !shard.healthy())),
             ("the connection to Redis", self.claims.as_ref().is_some_and(|claims| !claims.healthy())),
             ("publishing to the broker", self.publisher.as_ref().is_some_and(|publisher| !publisher.healthy())),
-            ("consuming from the broker", self.consumer.as_ref().is_some_and(|(consumer, _)| !consumer.healthy())),
+            ("consuming from the broker", self.consumer.as_ref().is_some_and(|it| !it.consumer.healthy())),
         ];
         ran.into_iter().filter(|(_, ended)| *ended).map(|(what, _)| format!("{what} has stopped")).collect()
+    }
+
+    /// How many partitions this process has among the delivers that it knows to live.
+    #[must_use]
+    pub fn partitions(&self) -> usize {
+        self.consumer.as_ref().map_or(0, |it| it.share.preferred().len())
     }
 
     /// What the event path depends on, and whether it is connected to it now.
     #[must_use]
     pub fn dependencies(&self) -> Vec<(&'static str, bool)> {
         let publisher = self.publisher.as_ref().map(|it| ("broker_publisher", it.state() == State::Connected));
-        let consumer = self.consumer.as_ref().map(|(it, _)| ("broker_consumer", it.state() == State::Connected));
+        let consumer = self.consumer.as_ref().map(|it| ("broker_consumer", it.consumer.state() == State::Connected));
         let redis = self.claims.as_ref().map(|it| ("redis", it.state() == ClaimsState::Connected));
         [publisher, consumer, redis].into_iter().flatten().collect()
     }
@@ -239,7 +264,7 @@ impl Events {
             partitions.may_end();
         }
         // The consumer ends when what is in flight is acknowledged, so the attempts go on until then.
-        if let Some((consumer, assigned)) = consumer {
+        if let Some(Consuming { consumer, assigned, share: _ }) = consumer {
             consumer.stop();
             drop(assigned);
         }
@@ -318,27 +343,31 @@ fn keep_in_touch(
     depths
 }
 
-type Consuming = (Consumer, watch::Sender<BTreeSet<u16>>);
-
-/// Consumes the partitions that prefer this deliver at once, and stands by for the others a little later: the
-/// broker makes one consumer of each active, the first that is there.
-fn consume(from: &BrokerPath, settings: PartitionSettings) -> Result<(Consuming, PartitionDeliver), EventsError> {
-    let all: BTreeSet<u16> = (0..from.broker.partitions.get()).collect();
-    let preferred =
-        all.iter().copied().filter(|partition| preferred(&from.delivers, *partition) == Some(&from.deliver));
-    let (assign, assigned) = watch::channel(preferred.collect());
-    let held = usize::from(from.broker.prefetch.get()) * all.len();
-    let (deliveries, taken) = mpsc::channel(held.max(1));
-    let (dead, given_up) = mpsc::channel(1);
-    let consumer = Consumer::start(from.broker.clone(), assigned, deliveries, Some(dead))?;
-    let stand_by = assign.clone();
-    let delivering = PartitionDeliver::start(settings, (taken, given_up), async move {
-        tokio::time::sleep(STAND_BY_AFTER).await;
-        stand_by.send_replace(all);
-    });
-    Ok(((consumer, assign), delivering.map_err(EventsError::Thread)?))
+/// What a deliver takes from the broker with.
+struct Consuming {
+    consumer: Consumer,
+    /// Held, because the consumer ends with the last that could change its partitions.
+    assigned: watch::Sender<BTreeSet<u16>>,
+    share: Share,
 }
 
-fn preferred(delivers: &[Arc<str>], partition: u16) -> Option<&Arc<str>> {
-    delivers.iter().max_by_key(|name| weight(name, partition))
+/// Consumes this deliver's share of the partitions.
+fn consume(
+    from: &BrokerPath,
+    live: Live,
+    settings: PartitionSettings,
+) -> Result<(Consuming, PartitionDeliver), EventsError> {
+    let live = match &from.delivers {
+        Delivers::Live(_) => live,
+        Delivers::Named(names) => watch::channel(names.clone()).1,
+    };
+    let share = Share { own: from.deliver.clone(), live, partitions: from.broker.partitions.get() };
+    let (assigned, partitions) = watch::channel(share.preferred());
+    let held = usize::from(from.broker.prefetch.get()) * usize::from(share.partitions);
+    let (deliveries, taken) = mpsc::channel(held.max(1));
+    let (dead, given_up) = mpsc::channel(1);
+    let consumer = Consumer::start(from.broker.clone(), partitions, deliveries, Some(dead))?;
+    let keep = share.clone().keep(assigned.clone());
+    let delivering = PartitionDeliver::start(settings, (taken, given_up), keep).map_err(EventsError::Thread)?;
+    Ok((Consuming { consumer, assigned, share }, delivering))
 }

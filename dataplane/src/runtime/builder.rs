@@ -14,7 +14,7 @@ use policy::on_failure::OnFailureIr;
 use policy::rate_limit::{Failures, LimitCounts, Limits, RateLimitIr};
 use policy::route::{MatchError, Matcher, Place, RouteIr, RuleIr};
 use policy::snapshot::{ObjectEntry, ObjectIr, TenantSnapshot};
-use policy::upstream::{ServiceEndpoints, ServicePort, UpstreamKey};
+use policy::upstream::{EndpointIr, ServiceEndpoints, ServicePort, UpstreamKey};
 
 use super::source::{Source, SourceError};
 use super::{Addresses, Guard, Object, OnFailure, Rule, Runtime, TenantRuntime};
@@ -74,6 +74,12 @@ impl Builder {
     /// The endpoints of one Service, different from before.
     pub fn endpoints_of(&self, endpoints: &ServiceEndpoints) {
         self.upstreams.set_service(endpoints);
+    }
+
+    /// The endpoints of one Service, once they are known.
+    #[must_use]
+    pub fn endpoints_now(&self, service: &ServicePort) -> Option<Vec<EndpointIr>> {
+        self.upstreams.service(service)
     }
 
     /// A Service that no tenant names any more.

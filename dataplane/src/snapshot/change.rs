@@ -2,7 +2,7 @@
 
 use policy::names::TenantName;
 use policy::snapshot::{ContentHash, Revision, TenantSnapshot};
-use policy::upstream::{ServiceEndpoints, ServicePort};
+use policy::upstream::{EndpointIr, ServiceEndpoints, ServicePort};
 
 use super::{Applied, Keeper, Nack, VolumeError};
 
@@ -47,6 +47,12 @@ impl Keeper {
         services.sort_unstable();
         services.dedup();
         services
+    }
+
+    /// The endpoints of a port of a Service, once they are known.
+    #[must_use]
+    pub fn endpoints(&self, service: &ServicePort) -> Option<Vec<EndpointIr>> {
+        self.builder.endpoints_now(service)
     }
 
     /// Whether the volume held a complete set.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
 
 use crate::event::claim::Claims;
 use crate::event::shards::Shards;
@@ -24,6 +24,7 @@ pub struct EventCollector {
     redis_round_trips: IntCounter,
     redis_bytes: IntCounterVec,
     shards: IntCounterVec,
+    partitions: IntGauge,
 }
 
 impl EventCollector {
@@ -45,6 +46,10 @@ impl EventCollector {
             redis_round_trips: IntCounter::new("postern_redis_round_trips_total", "Questions that Redis was asked")?,
             redis_bytes: counters("postern_redis_bytes_total", "Bytes of questions and answers", "direction")?,
             shards: counters("postern_shards_total", "What happened with shards and their certificates", "what")?,
+            partitions: IntGauge::new(
+                "postern_deliver_partitions",
+                "Partitions that this deliver has among the delivers that it knows to live",
+            )?,
         })
     }
 
@@ -74,9 +79,9 @@ impl EventCollector {
         raise(&self.shards, "certificate_refused", self.counters.certificates_refused.load(Ordering::Relaxed));
     }
 
-    fn shown(&self) -> [&dyn Collector; 8] {
-        let Self { up, events, rows, bytes, claims, redis_round_trips, redis_bytes, shards, .. } = self;
-        [up, events, rows, bytes, claims, redis_round_trips, redis_bytes, shards]
+    fn shown(&self) -> [&dyn Collector; 9] {
+        let Self { up, events, rows, bytes, claims, redis_round_trips, redis_bytes, shards, partitions, .. } = self;
+        [up, events, rows, bytes, claims, redis_round_trips, redis_bytes, shards, partitions]
     }
 
     fn totals(&self) -> [(&'static str, &AtomicU64); 27] {
@@ -138,6 +143,7 @@ impl Collector for EventCollector {
             }
             path.claims.iter().for_each(|claims| self.claims(claims));
             path.shards.iter().for_each(|shards| self.shards(shards));
+            self.partitions.set(i64::try_from(path.partitions()).unwrap_or(i64::MAX));
         }
         self.rows.reset();
         self.bytes.reset();

@@ -159,6 +159,12 @@ impl Registry {
         upstream
     }
 
+    /// The endpoints of a Service, once they are known.
+    #[must_use]
+    pub fn service(&self, service: &ServicePort) -> Option<Vec<EndpointIr>> {
+        self.lock().services.get(service).cloned()
+    }
+
     /// The endpoints of every Service, as the snapshot has them; those that are not named are forgotten.
     pub fn set_services(&self, all: &[ServiceEndpoints]) {
         let mut core = self.lock();

@@ -71,6 +71,8 @@ pub struct World {
     homeless: BTreeMap<ObjectRef, Problem>,
     index: Index,
     endpoints: BTreeMap<ServicePort, ServiceEndpoints>,
+    /// Ports that the installation itself needs, whoever its tenants are.
+    own: BTreeSet<ServicePort>,
     /// Ports that a dataplane's last good needs, while there are broken objects.
     remembered: BTreeSet<ServicePort>,
     /// Secrets and ConfigMaps that nobody names: their labels only.
@@ -92,6 +94,14 @@ struct Dirty {
 }
 
 impl World {
+    /// One whose dataplanes are told of these ports too, whatever tenants need.
+    #[must_use]
+    pub fn new(own: impl IntoIterator<Item = ServicePort>) -> Self {
+        let own: BTreeSet<ServicePort> = own.into_iter().collect();
+        let services = own.iter().map(|port| (Arc::clone(&port.namespace), Arc::clone(&port.name))).collect();
+        Self { own, dirty: Dirty { services, ..Dirty::default() }, ..Self::default() }
+    }
+
     /// What is said of a tenant.
     #[must_use]
     pub fn tenant(&self, name: &TenantName) -> Option<&Settled> {

@@ -192,10 +192,10 @@ impl World {
             let range = first.clone()..=ServicePort { port: u16::MAX, ..first };
             let known = self.endpoints.range(range.clone()).map(|(service, _)| service.clone());
             let named = self.index.ports(&namespace, &name).cloned();
-            let ports: BTreeSet<ServicePort> =
-                named.chain(self.remembered.range(range).cloned()).chain(known).collect();
+            let beside = self.own.range(range.clone()).chain(self.remembered.range(range)).cloned();
+            let ports: BTreeSet<ServicePort> = named.chain(beside).chain(known).collect();
             for port in ports {
-                if !self.index.needs(&port) && !self.remembered.contains(&port) {
+                if !self.index.needs(&port) && !self.own.contains(&port) && !self.remembered.contains(&port) {
                     self.endpoints.remove(&port);
                     delta.endpoints_removed.push(port);
                     continue;

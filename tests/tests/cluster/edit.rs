@@ -65,6 +65,50 @@ pub(crate) fn a_secret_is_rotated(installed: &Installed) {
     installed.wait("it counts again", || sent_with("kill-test-app-secret").is_ok());
 }
 
+/// A Service of another namespace is led to while its owner grants that, and not a moment longer.
+pub(crate) fn a_grant_is_revoked(installed: &Installed) {
+    // The definition is Gateway API's; of it counts here only what a grant says.
+    let definition = "---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata:
+  name: referencegrants.gateway.networking.k8s.io
+  annotations: {api-approved.kubernetes.io: 'https://github.com/kubernetes-sigs/gateway-api/pull/1538'}
+spec:
+  group: gateway.networking.k8s.io
+  names: {kind: ReferenceGrant, listKind: ReferenceGrantList, plural: referencegrants, singular: referencegrant}
+  scope: Namespaced
+  versions:
+    - name: v1beta1
+      served: true
+      storage: true
+      schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+";
+    let grant = "---
+apiVersion: gateway.networking.k8s.io/v1beta1
+kind: ReferenceGrant
+metadata: {name: acme, namespace: shared}
+spec:
+  from: [{group: postern.dev, kind: Route, namespace: acme}]
+  to: [{group: '', kind: Service}]
+";
+    installed.kind.apply(definition).unwrap();
+    let shared = service("shared", "echo", 8080, installed.upstream.address)
+        + &route("shared", "/shared", "").replace("name: echo, port", "name: echo, namespace: shared, port");
+    installed.kind.apply(&shared).unwrap();
+    let load = Load::start(installed.kind.requests, HOST, "/echo");
+    installed.wait("it refuses", || installed.status("/shared") == 503);
+    // A definition is there a little after it was taken; and the operator asks for it ever more seldom.
+    installed.wait("the grant is taken", || installed.kind.apply(grant).is_ok());
+    installed.wait("it serves", || installed.status("/shared") == 200);
+    installed.kubectl("-n shared delete referencegrant acme");
+    installed.wait("it refuses again", || installed.status("/shared") == 503);
+    installed.kubectl("-n acme delete route shared");
+    installed.kubectl("delete namespace shared --wait=false");
+    let counted = load.counted();
+    assert!(counted.failed.is_empty() && counted.answered > 0, "{counted}");
+}
+
 /// What lived in it answers no more, and nobody else notices.
 pub(crate) fn a_namespace_is_deleted(installed: &Installed) {
     let globex = tenant("globex", "api.globex.example", "")

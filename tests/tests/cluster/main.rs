@@ -23,17 +23,19 @@ static INSTALLED: Mutex<Option<Result<Installed, String>>> = Mutex::new(None);
 /// A test by its name.
 type Named = (&'static str, fn(&Installed));
 
-const TESTS: [Named; 14] = [
+const TESTS: [Named; 16] = [
     ("the_readme_is_true", serve::the_readme_is_true),
     ("the_examples_are_served", serve::the_examples_are_served),
     ("events_are_delivered", serve::events_are_delivered),
     ("edits_show_and_fail_no_call", edit::edits_show_and_fail_no_call),
     ("a_secret_is_rotated", edit::a_secret_is_rotated),
+    ("a_grant_is_revoked", edit::a_grant_is_revoked),
     ("a_namespace_is_deleted", edit::a_namespace_is_deleted),
     ("operators_are_killed", outage::operators_are_killed),
     ("the_authority_is_replaced", outage::the_authority_is_replaced),
     ("the_api_server_is_away", outage::the_api_server_is_away),
     ("gateways_are_scaled", rollout::gateways_are_scaled),
+    ("delivers_are_scaled", rollout::delivers_are_scaled),
     ("everything_is_restarted", rollout::everything_is_restarted),
     ("a_release_is_upgraded_and_rolled_back", rollout::a_release_is_upgraded_and_rolled_back),
     ("a_canary_that_does_not_run_is_taken_back", rollout::a_canary_that_does_not_run_is_taken_back),

@@ -8,7 +8,7 @@ use tests::manifests::route;
 use crate::installed::{HOST, Installed, SYSTEM};
 
 /// How long the API server is away: longer than a Lease lasts, and than the pods' probes bear.
-const AWAY: Duration = Duration::from_secs(45);
+const AWAY: Duration = Duration::from_secs(120);
 
 /// A route that answers with a status of its own.
 fn showing(status: u16) -> String {

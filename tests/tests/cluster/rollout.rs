@@ -25,10 +25,36 @@ pub(crate) fn gateways_are_scaled(installed: &Installed) {
     });
 }
 
+/// To four, and to one: they share the partitions out among those that live, and no event is lost.
+pub(crate) fn delivers_are_scaled(installed: &Installed) {
+    let metrics = |pod: &str| {
+        let path = format!("get --raw /api/v1/namespaces/{SYSTEM}/{pod}:9901/proxy/metrics");
+        installed.kind.run(&format!("kubectl {}", path.replace("pod/", "pods/"))).unwrap_or_default()
+    };
+    let shares = || -> Vec<u32> {
+        let pods = installed.kubectl(&format!("-n {SYSTEM} get pods -l app.kubernetes.io/component=deliver -o name"));
+        let share = |text: String| {
+            let line = text.lines().find_map(|line| line.strip_prefix("postern_deliver_partitions "));
+            line.and_then(|count| count.parse().ok()).unwrap_or_default()
+        };
+        pods.lines().map(|pod| share(metrics(pod))).collect()
+    };
+    unnoticed(installed, || {
+        for replicas in [4, 1, 2] {
+            installed.kubectl(&format!("-n {SYSTEM} scale deployment/postern-deliver --replicas {replicas}"));
+            installed.rolled_out("deployment/postern-deliver");
+            installed.wait("each partition is one deliver's", || {
+                let shares = shares();
+                shares.len() == replicas && shares.iter().sum::<u32>() == 8
+            });
+        }
+    });
+}
+
 /// Every pod of ours is replaced by another.
 pub(crate) fn everything_is_restarted(installed: &Installed) {
     unnoticed(installed, || {
-        for workload in ["deployment/postern-gateway", "deployment/postern-operator", "statefulset/postern-deliver"] {
+        for workload in ["deployment/postern-gateway", "deployment/postern-operator", "deployment/postern-deliver"] {
             installed.kubectl(&format!("-n {SYSTEM} rollout restart {workload}"));
             installed.rolled_out(workload);
         }

@@ -81,7 +81,8 @@ pub(crate) fn with_events(installed: &Installed, rate: u32, done: impl FnOnce())
 /// Through RabbitMQ, Redis and shards that are pods.
 pub(crate) fn events_are_delivered(installed: &Installed) {
     with_events(installed, 100, || std::thread::sleep(Duration::from_secs(5)));
-    let metrics =
-        installed.kubectl(&format!("get --raw /api/v1/namespaces/{SYSTEM}/pods/postern-deliver-0:9901/proxy/metrics"));
+    let pods = installed.kubectl(&format!("-n {SYSTEM} get pods -l app.kubernetes.io/component=deliver -o name"));
+    let pod = pods.lines().next().unwrap().trim_start_matches("pod/");
+    let metrics = installed.kubectl(&format!("get --raw /api/v1/namespaces/{SYSTEM}/pods/{pod}:9901/proxy/metrics"));
     assert!(metrics.contains("postern_events_total"), "{metrics}");
 }
