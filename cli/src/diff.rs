@@ -137,7 +137,8 @@ fn written<S>(
     into: &mut Vec<Written>,
 ) {
     for (object, new) in files {
-        let spec = |declared: &Declared<S>| declared.value.get("spec").cloned().unwrap_or_default();
+        let spec =
+            |declared: &Declared<S>| declared.written.value().get_mut("spec").map(Value::take).unwrap_or_default();
         let Some(there) = live.get(object) else {
             into.push(Written { object: object.to_string(), change: Change::Added, fields: Vec::new() });
             continue;

@@ -11,7 +11,8 @@ use crate::outside::CountryDatabase;
 /// Which addresses may call.
 #[derive(Clone, Debug)]
 pub struct Addresses {
-    ranges: AddressRanges,
+    // Boxed, as most rules have none and would still have their place.
+    ranges: Box<AddressRanges>,
     countries: Option<CountriesIr>,
     database: Option<Arc<CountryDatabase>>,
 }
@@ -21,7 +22,7 @@ impl Addresses {
     /// might know nothing of them.
     #[must_use]
     pub fn new(ir: &IpAllowIr, database: Option<&Arc<CountryDatabase>>) -> Self {
-        Self { ranges: AddressRanges::new(ir), countries: ir.countries.clone(), database: database.cloned() }
+        Self { ranges: Box::new(AddressRanges::new(ir)), countries: ir.countries.clone(), database: database.cloned() }
     }
 
     /// Whether the address may call: ranges and country both let it. `now_secs` is the time since the epoch.

@@ -144,7 +144,7 @@ impl Builder {
         let limits = self.limits(snapshot, |policy| policy.covers_rule(object, &ir.name));
         let addresses =
             Guard::build(ir.addresses.as_ref(), |ir| Ok::<_, BuildError>(Addresses::new(ir, self.countries.as_ref())))?;
-        let cors = Guard::build(ir.cors.as_ref(), |ir| Ok::<_, BuildError>(Cors::new(ir)))?;
+        let cors = Guard::build(ir.cors.as_ref(), |ir| Ok::<_, BuildError>(Box::new(Cors::new(ir))))?;
         let authorization = Guard::build(ir.authorization.as_ref(), |ir| Ok::<_, BuildError>(ir.clone()))?;
         let breaker = ir.circuit_breaker.as_ref().filter(|attached| attached.mode.runs()).map(|attached| &attached.ir);
         let backends = ir.backends.iter();

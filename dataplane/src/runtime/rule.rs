@@ -30,7 +30,7 @@ pub struct Rule {
     /// Addresses that may call.
     pub addresses: Option<Guard<Addresses>>,
     /// Cross-origin requests.
-    pub cors: Option<Guard<Cors>>,
+    pub cors: Option<Guard<Box<Cors>>>,
     /// Who may call; `None` is mode `Off`: nobody is asked.
     pub authentication: Option<Guard<Authenticator>>,
     /// What callers may do.

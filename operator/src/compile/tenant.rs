@@ -94,7 +94,7 @@ fn route(
     let Around { gathered, slice, .. } = outer;
     let object = &declared.meta.object;
     let refs = outer.refs(object);
-    let footprint = footprint::of_route(&declared.value, &slice.hostnames);
+    let footprint = footprint::of_route(&declared.written.value(), &slice.hostnames);
     let around = Surroundings {
         tenant: settings,
         methods,
@@ -122,7 +122,7 @@ fn source(
     let Around { gathered, slice, .. } = outer;
     let object = &declared.meta.object;
     let refs = outer.refs(object);
-    let footprint = footprint::of_source(&declared.value, &slice.hostnames);
+    let footprint = footprint::of_source(&declared.written.value(), &slice.hostnames);
     let around = SourceSurroundings {
         hostnames: &slice.hostnames,
         max_body_size: base.ceilings.max_body_size,

@@ -36,6 +36,30 @@ const SOURCE_BLOCKS: &[&str] = &["verification", "sourceAddresses", "clientCerti
 /// Lists of a Tenant's methods: one that cannot be read leaves the others good.
 const METHODS: &[&str] = &["jwt", "introspection", "apiKeys", "mutualTLS"];
 
+/// What was written, as JSON: the tree that it stands for is ten times as large, and asked for seldom.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Written(Box<str>);
+
+impl Written {
+    /// Equal trees are equal texts: names are in order.
+    #[must_use]
+    pub fn of(value: &Value) -> Self {
+        Self(value.to_string().into())
+    }
+
+    /// The tree.
+    #[must_use]
+    pub fn value(&self) -> Value {
+        serde_json::from_str(&self.0).unwrap_or_default()
+    }
+
+    /// The same as a type that is read from it; nothing where it cannot be.
+    #[must_use]
+    pub fn read<T: DeserializeOwned>(&self) -> Option<T> {
+        serde_json::from_str(&self.0).ok()
+    }
+}
+
 /// An object with its spec.
 #[derive(Clone, Debug)]
 pub struct Declared<S> {
@@ -47,8 +71,10 @@ pub struct Declared<S> {
     pub broken: Vec<String>,
     /// The names of methods that could not be read.
     pub broken_methods: Vec<String>,
-    /// All of it, as it was written.
-    pub value: Value,
+    /// The tenant that it names.
+    pub tenant: Option<Box<str>>,
+    /// All of it.
+    pub written: Written,
     /// What is wrong with it so far.
     pub problems: Vec<Problem>,
 }
@@ -57,25 +83,26 @@ impl<S: DeserializeOwned> Declared<S> {
     /// Reads an object; `problems` are those found while its text was read.
     #[must_use]
     pub fn read(raw: Raw, mut problems: Vec<Problem>) -> Self {
-        let Raw { meta, value } = raw;
-        let object = meta.object.clone();
+        let Raw { meta, mut value } = raw;
+        let (object, written) = (meta.object.clone(), Written::of(&value));
+        let tenant = value.pointer("/spec/tenant").and_then(Value::as_str).map(Box::from);
         match value.get("spec") {
             Some(spec) => schema::check(object.kind, spec, &mut Problems::of(&object, &mut problems).at("spec")),
             None => Problems::of(&object, &mut problems).at("spec").invalid("is missing", "add it"),
         }
-        let mut declared = Self { meta, spec: None, broken: Vec::new(), broken_methods: Vec::new(), value, problems };
+        let (broken, broken_methods) = (Vec::new(), Vec::new());
+        let mut declared = Self { meta, spec: None, broken, broken_methods, tenant, written, problems };
         let errors = declared.problems.iter().filter(|problem| problem.severity == Severity::Error);
         let blocks: Option<Vec<String>> = errors.map(|problem| block(object.kind, &problem.field)).collect();
         if let Some(mut blocks) = blocks {
             blocks.sort_unstable();
             blocks.dedup();
-            declared.decode(blocks);
+            declared.decode(value.get_mut("spec").map(Value::take).unwrap_or_default(), blocks);
         }
         declared
     }
 
-    fn decode(&mut self, blocks: Vec<String>) {
-        let mut spec = self.value.get("spec").cloned().unwrap_or_default();
+    fn decode(&mut self, mut spec: Value, blocks: Vec<String>) {
         // From the back, so that an item's removal moves no other that is still to go.
         for path in blocks.iter().rev() {
             if let Some(taken) = take(&mut spec, path) {
@@ -175,7 +202,7 @@ mod tests {
 
     fn read<S: DeserializeOwned>(kind: Kind, value: Value) -> Declared<S> {
         let object = ObjectRef::new(kind, "acme", "x");
-        let meta = Meta { object, uid: Arc::from("1"), created_secs: 0, labels: Default::default() };
+        let meta = Meta { object, uid: Arc::from("1"), created_secs: 0, generation: None, labels: Default::default() };
         Declared::read(Raw { meta, value }, Vec::new())
     }
 

@@ -192,6 +192,7 @@ impl Files {
                 uid => Arc::from(uid),
             },
             created_secs: created.map(jiff::Timestamp::as_second).unwrap_or_default(),
+            generation: None,
             labels: labels.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect(),
             object,
         })

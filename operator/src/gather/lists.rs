@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use kube::runtime::watcher::{Error, Event};
 use policy::names::{Kind, ObjectRef};
-use serde_json::Value;
 
+use super::Written;
 use super::observed::Observed;
 use super::watch::{EVERYWHERE, Seen, Which};
 use crate::reconcile::{Place, World};
@@ -26,7 +26,7 @@ pub struct Lists {
 }
 
 /// Statuses as the API server has them, of objects that have one.
-pub type Statuses = BTreeMap<ObjectRef, Value>;
+pub type Statuses = BTreeMap<ObjectRef, Written>;
 
 impl Lists {
     /// Every kind is listed afresh from here.
@@ -110,7 +110,7 @@ impl Lists {
         }
         let (raw, status) = observed.parts(kind);
         if matches!(kind, Kind::Tenant | Kind::Route | Kind::RateLimitPolicy | Kind::WebhookSource) {
-            statuses.insert(object, status);
+            statuses.insert(object, Written::of(&status));
         }
         world.apply(raw);
     }

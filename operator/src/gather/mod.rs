@@ -30,7 +30,7 @@ pub mod walk;
 pub mod watch;
 pub mod yaml;
 
-pub use declared::Declared;
+pub use declared::{Declared, Written};
 pub(crate) use take::in_namespace;
 
 /// Everything that compile reads. What is not in it does not exist. Maps, so that the order in which objects
@@ -72,6 +72,8 @@ pub struct Meta {
     pub uid: Arc<str>,
     /// When it was created, in seconds since the epoch; 0 when nobody knows.
     pub created_secs: i64,
+    /// How often what it asks for was changed, where somebody counts.
+    pub generation: Option<i64>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
 }

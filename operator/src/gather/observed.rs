@@ -102,6 +102,7 @@ impl Observed {
         let meta = Meta {
             uid: Arc::from(metadata.uid.unwrap_or_default()),
             created_secs: created.unwrap_or_default(),
+            generation: metadata.generation,
             labels: metadata.labels.unwrap_or_default(),
             object,
         };

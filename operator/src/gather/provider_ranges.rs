@@ -246,6 +246,7 @@ mod tests {
                 object: object.clone(),
                 uid: "1".into(),
                 created_secs: 0,
+                generation: None,
                 labels: BTreeMap::new(),
             };
             let data = [("list".to_owned(), text.into())].into_iter().collect();

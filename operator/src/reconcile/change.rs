@@ -8,7 +8,7 @@ use policy::upstream::ServicePort;
 use serde_json::Value;
 
 use super::{Place, World};
-use crate::gather::{Gathered, Raw, in_namespace};
+use crate::gather::{Gathered, Raw, Written, in_namespace};
 
 /// The ports that are remembered for last goods at most.
 const MAX_REMEMBERED: usize = 65_536;
@@ -43,10 +43,10 @@ impl World {
         let Gathered { tenants, routes, rate_limit_policies, webhook_sources, .. } = &self.gathered;
         let object = &raw.meta.object;
         let known = match object.kind {
-            Kind::Tenant => tenants.get(object).map(|known| (&known.meta, &known.value)),
-            Kind::Route => routes.get(object).map(|known| (&known.meta, &known.value)),
-            Kind::RateLimitPolicy => rate_limit_policies.get(object).map(|known| (&known.meta, &known.value)),
-            Kind::WebhookSource => webhook_sources.get(object).map(|known| (&known.meta, &known.value)),
+            Kind::Tenant => tenants.get(object).map(|known| (&known.meta, &known.written)),
+            Kind::Route => routes.get(object).map(|known| (&known.meta, &known.written)),
+            Kind::RateLimitPolicy => rate_limit_policies.get(object).map(|known| (&known.meta, &known.written)),
+            Kind::WebhookSource => webhook_sources.get(object).map(|known| (&known.meta, &known.written)),
             Kind::Secret
             | Kind::ConfigMap
             | Kind::Service
@@ -54,7 +54,7 @@ impl World {
             | Kind::Namespace
             | Kind::ReferenceGrant => None,
         };
-        known.is_some_and(|(meta, value)| *meta == raw.meta && *value == raw.value)
+        known.is_some_and(|(meta, written)| *meta == raw.meta && *written == Written::of(&raw.value))
     }
 
     /// A Secret or ConfigMap that was fetched because it is named now; the watch may have been faster.
@@ -191,7 +191,8 @@ impl World {
     /// What ownership reads of a Tenant.
     fn claims(&self, object: &ObjectRef) -> Option<(i64, bool, BTreeMap<&'static str, Value>)> {
         let declared = self.gathered.tenants.get(object)?;
-        let field = |name: &'static str| Some((name, declared.value.pointer(&format!("/spec/{name}"))?.clone()));
+        let value = declared.written.value();
+        let field = |name: &'static str| Some((name, value.pointer(&format!("/spec/{name}"))?.clone()));
         let fields = ["hostnames", "identifiers", "namespaces"].into_iter().filter_map(field).collect();
         Some((declared.meta.created_secs, declared.spec.is_some(), fields))
     }

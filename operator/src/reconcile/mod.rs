@@ -10,9 +10,8 @@ use policy::names::{Kind, ObjectRef, TenantName};
 use policy::problem::Problem;
 use policy::snapshot::TenantSnapshot;
 use policy::upstream::{ServiceEndpoints, ServicePort};
-use serde_json::Value;
 
-use crate::gather::Gathered;
+use crate::gather::{Gathered, Meta};
 use crate::resolve::Ownership;
 use crate::resolve::references::Named;
 
@@ -114,14 +113,14 @@ impl World {
         &self.gathered
     }
 
-    /// An object of the four kinds, as it was written.
+    /// What every object has, of an object of the four kinds.
     #[must_use]
-    pub fn value(&self, object: &ObjectRef) -> Option<&Value> {
+    pub fn meta(&self, object: &ObjectRef) -> Option<&Meta> {
         let Gathered { tenants, routes, rate_limit_policies, webhook_sources, .. } = &self.gathered;
-        let tenant = || tenants.get(object).map(|known| &known.value);
-        let route = || routes.get(object).map(|known| &known.value);
-        let policy = || rate_limit_policies.get(object).map(|known| &known.value);
-        let source = || webhook_sources.get(object).map(|known| &known.value);
+        let tenant = || tenants.get(object).map(|known| &known.meta);
+        let route = || routes.get(object).map(|known| &known.meta);
+        let policy = || rate_limit_policies.get(object).map(|known| &known.meta);
+        let source = || webhook_sources.get(object).map(|known| &known.meta);
         tenant().or_else(route).or_else(policy).or_else(source)
     }
 

@@ -10,7 +10,7 @@ fn raw(kind: Kind, namespace: &str, name: &str, value: Value) -> Raw {
     let labels = value["metadata"]["labels"].as_object().into_iter().flatten();
     let labels = labels.map(|(key, value)| (key.clone(), value.as_str().unwrap().to_owned())).collect();
     let object = ObjectRef::new(kind, namespace, name);
-    let meta = Meta { uid: object.to_string().into(), object, created_secs: 0, labels };
+    let meta = Meta { uid: object.to_string().into(), object, created_secs: 0, generation: None, labels };
     Raw { meta, value }
 }
 

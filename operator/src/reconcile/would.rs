@@ -2,11 +2,10 @@
 
 use policy::names::{Kind, ObjectRef, TenantName};
 use policy::problem::Problem;
-use serde_json::Value;
 
 use super::World;
 use crate::compile::compile_tenant;
-use crate::gather::{Meta, Raw};
+use crate::gather::{Meta, Raw, Written};
 use crate::resolve::Ownership;
 
 impl World {
@@ -45,11 +44,11 @@ impl World {
     }
 
     fn as_written(&self, object: &ObjectRef) -> Option<Raw> {
-        let raw = |meta: &Meta, value: &Value| Raw { meta: meta.clone(), value: value.clone() };
-        let tenant = || self.gathered.tenants.get(object).map(|known| raw(&known.meta, &known.value));
-        let route = || self.gathered.routes.get(object).map(|known| raw(&known.meta, &known.value));
-        let policy = || self.gathered.rate_limit_policies.get(object).map(|known| raw(&known.meta, &known.value));
-        let source = || self.gathered.webhook_sources.get(object).map(|known| raw(&known.meta, &known.value));
+        let raw = |meta: &Meta, written: &Written| Raw { meta: meta.clone(), value: written.value() };
+        let tenant = || self.gathered.tenants.get(object).map(|known| raw(&known.meta, &known.written));
+        let route = || self.gathered.routes.get(object).map(|known| raw(&known.meta, &known.written));
+        let policy = || self.gathered.rate_limit_policies.get(object).map(|known| raw(&known.meta, &known.written));
+        let source = || self.gathered.webhook_sources.get(object).map(|known| raw(&known.meta, &known.written));
         tenant().or_else(route).or_else(policy).or_else(source)
     }
 }

@@ -47,7 +47,9 @@ pub(super) fn settle<'a>(
         let mut held = Held::default();
         match &tenant.spec {
             None => {
-                for host in texts(&tenant.value, "/spec/hostnames").filter_map(|text| Hostname::parse(text).ok()) {
+                for host in
+                    texts(&tenant.written.value(), "/spec/hostnames").filter_map(|text| Hostname::parse(text).ok())
+                {
                     hosts.claim(&host, object);
                 }
             }

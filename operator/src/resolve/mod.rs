@@ -78,7 +78,7 @@ pub fn resolve(gathered: &Gathered) -> Resolved<'_> {
 /// The namespaces that a Tenant lists or selects; of one that cannot be read, those that it lists readably.
 fn namespaces(declared: &Declared<TenantSpec>, gathered: &Gathered) -> BTreeSet<Arc<str>> {
     let Some(spec) = &declared.spec else {
-        return texts(&declared.value, "/spec/namespaces/names").map(Arc::from).collect();
+        return texts(&declared.written.value(), "/spec/namespaces/names").map(Arc::from).collect();
     };
     let NamespacesSpec { names, selector } = &spec.namespaces;
     let named = names.iter().map(|name| Arc::from(name.as_str()));

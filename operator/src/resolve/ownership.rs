@@ -6,7 +6,6 @@ use std::sync::Arc;
 use policy::names::{Hostname, Kind, ObjectRef, TenantName};
 use policy::problem::{Problem, Problems};
 use policy::tenant::IdentifiersSpec;
-use serde_json::Value;
 
 use super::{Slice, claims, namespaces};
 use crate::gather::{Declared, Gathered, in_namespace};
@@ -160,7 +159,7 @@ impl Ownership {
     /// Whose an object is, or why it is nobody's.
     fn owner<S>(&self, declared: &Declared<S>) -> Result<&TenantName, Problem> {
         let object = &declared.meta.object;
-        let wanted = declared.value.pointer("/spec/tenant").and_then(Value::as_str);
+        let wanted = declared.tenant.as_deref();
         let listed = self.owners.get(&object.namespace).map(Vec::as_slice).unwrap_or_default();
         let (field, message, help) = match (listed, wanted) {
             ([], _) => {

@@ -8,10 +8,10 @@ use k8s_openapi::jiff::Timestamp;
 use policy::names::{ObjectRef, TenantName};
 use policy::problem::{Problem, Severity};
 use policy::status::ObjectStatus;
-use serde_json::Value;
 
 use super::{Standing, Verdict, Writer, verdict, worth_writing};
 use crate::gather::lists::Statuses;
+use crate::gather::{Meta, Written};
 use crate::publish::{Applied, Board};
 use crate::reconcile::{Delta, World};
 
@@ -103,18 +103,16 @@ impl Judge {
         standing: &Standing,
         statuses: &mut Statuses,
     ) {
-        let Some(value) = world.value(object) else { return };
-        let before = statuses.get(object).cloned().and_then(|status| serde_json::from_value(status).ok());
-        let before: ObjectStatus = before.unwrap_or_default();
-        let generation = value.pointer("/metadata/generation").and_then(Value::as_i64);
+        let Some(Meta { generation, uid, .. }) = world.meta(object) else { return };
+        let before: ObjectStatus = statuses.get(object).and_then(Written::read).unwrap_or_default();
         let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let status = verdict(&Verdict { generation, problems, standing, now: &now }, &before);
+        let status = verdict(&Verdict { generation: *generation, problems, standing, now: &now }, &before);
         if !worth_writing(&before, &status, standing.refused.is_some()) {
             return;
         }
         // What is on its way is what the object says, for the next who looks.
-        statuses.insert(object.clone(), serde_json::to_value(&status).unwrap_or_default());
-        let uid = value.pointer("/metadata/uid").and_then(Value::as_str).map(str::to_owned);
+        statuses.insert(object.clone(), Written::of(&serde_json::to_value(&status).unwrap_or_default()));
+        let uid = Some(uid.to_string()).filter(|uid| !uid.is_empty());
         self.writer.write(object.clone(), uid, before, status);
     }
 }

@@ -190,7 +190,8 @@ impl<T> Default for PathTable<T> {
 }
 
 fn insert<T>(table: &mut Map<Arc<str>, Vec<Candidate<T>>>, path: &Arc<str>, candidate: Candidate<T>) {
-    let list = table.entry(path.clone()).or_default();
+    // Most paths have one, and there are many paths.
+    let list = table.entry(path.clone()).or_insert_with(|| Vec::with_capacity(1));
     let at = list.partition_point(|other| other.rank <= candidate.rank);
     list.insert(at, candidate);
 }
