@@ -60,6 +60,14 @@ pub struct Kind {
     pub requests: SocketAddr,
 }
 
+/// Helm, built once.
+///
+/// # Errors
+/// When it cannot be had.
+pub fn helm() -> io::Result<PathBuf> {
+    Ok(PathBuf::from(fetched("fetch-kind", &[])?).join("helm"))
+}
+
 impl Kind {
     /// Finds or builds the programs and the node's image. There is no cluster yet: a command makes it.
     ///

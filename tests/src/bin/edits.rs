@@ -122,6 +122,10 @@ fn main() {
     let began = Instant::now();
     let gateway = dataplane(&kubernetes, &[&operator]).unwrap();
     println!("the dataplane is ready after {:.1?}", began.elapsed());
+    // One each at least, and the first may be long in coming.
+    while status_writes(&kubernetes) < u64::from(tenants * each) {
+        std::thread::sleep(QUIET);
+    }
     wait_quiet(&kubernetes);
     println!("{} statuses written after {:.0?}", status_writes(&kubernetes), began.elapsed());
     let began = Instant::now();

@@ -5,6 +5,7 @@ mod admission;
 mod away;
 mod canary;
 mod certificates;
+mod charts;
 mod command;
 mod edit;
 mod secret;
