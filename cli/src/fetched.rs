@@ -54,6 +54,11 @@ impl Fetched {
         Ok(fetched)
     }
 
+    /// Whether each was fetched at least once.
+    pub(crate) fn known(&self) -> bool {
+        locked(&self.texts).values().all(Result::is_ok)
+    }
+
     /// As they were fetched last.
     pub(crate) fn texts(&self) -> Texts {
         locked(&self.texts).clone()

@@ -20,12 +20,15 @@ pub mod keys;
 mod log;
 pub mod operator;
 pub mod out;
+mod provide;
+pub mod ranges;
 pub mod rollout;
 pub mod run;
 pub mod send;
 pub mod settings;
 pub mod source;
 pub mod status;
+pub mod watch;
 
 /// A gateway for webhooks and multi-tenant APIs.
 #[derive(Debug, Parser)]

@@ -13,7 +13,10 @@ use policy::upstream::ServicePort;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::installation::ProvidedError;
 use crate::out;
+use crate::provide::provide;
+use crate::ranges::{Ranges, RangesArgs};
 
 /// What is written after `operator`.
 #[derive(Debug, clap::Args)]
@@ -34,6 +37,11 @@ pub struct Args {
     /// The Service whose endpoints are the delivers: dataplanes are told which of them live.
     #[arg(long, value_name = "NAMESPACE/NAME:PORT", value_parser = service_port)]
     deliver_service: Option<ServicePort>,
+    #[command(flatten)]
+    ranges: RangesArgs,
+    /// The dataplanes have a country database: `countries` may be written.
+    #[arg(long)]
+    countries: bool,
     /// Where health is shown.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9902")]
     admin: SocketAddr,
@@ -88,6 +96,8 @@ enum OperatorError {
     Admin(SocketAddr, #[source] std::io::Error),
     #[error("could not set up metrics")]
     Metrics(#[source] operator::metrics::Error),
+    #[error(transparent)]
+    Provided(#[from] ProvidedError),
     #[error("the operator does not run")]
     Run(#[from] RunError),
 }
@@ -96,22 +106,29 @@ enum OperatorError {
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
     crate::log::start();
+    // It fetches on a runtime of its own.
+    let provided = Ranges::open(&args.ranges).map_err(OperatorError::from);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(OperatorError::Runtime);
-    match runtime.and_then(|runtime| runtime.block_on(serve(args))) {
+    match provided.and_then(|ranges| runtime?.block_on(serve(args, ranges))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => out::failed(&error, out::TROUBLE),
     }
 }
 
-async fn serve(args: &Args) -> Result<(), OperatorError> {
+async fn serve(args: &Args, ranges: Ranges) -> Result<(), OperatorError> {
     let config = kube::Config::infer().await.map_err(|error| OperatorError::Config(Box::new(error)))?;
     let client = kube::Client::try_from(config).map_err(|error| OperatorError::Client(Box::new(error)))?;
+    let metrics = Metrics::new().map_err(OperatorError::Metrics)?;
+    if let Some(fetches) = ranges.fetches() {
+        metrics.show(fetches.collector()).map_err(OperatorError::Metrics)?;
+    }
     let settings = Settings {
         listen: args.listen,
         admission: args.admission,
         webhook: args.admission_webhook.clone(),
         shards: args.shard_tls.clone(),
         delivers: args.deliver_service.clone(),
+        installation: provide(ranges, args.countries)?,
         names: args.names.clone(),
         accounts: args.accounts.clone(),
         candidate: Candidate {
@@ -129,7 +146,6 @@ async fn serve(args: &Args) -> Result<(), OperatorError> {
     };
     let starting = Readiness { missing: vec!["nothing is listed yet".to_owned()] };
     let (readiness, ready) = watch::channel(starting);
-    let metrics = Metrics::new().map_err(OperatorError::Metrics)?;
     operator::admin::start(args.admin, ready, metrics.clone())
         .await
         .map_err(|error| OperatorError::Admin(args.admin, error))?;

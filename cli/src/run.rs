@@ -1,6 +1,5 @@
 //! `postern run`: a gateway from a directory of manifests, reloaded when they change.
 
-use std::ffi::{OsStr, OsString};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,7 +12,6 @@ use dataplane::gateway::{Gateway, GatewaySettings, StartError};
 use dataplane::http::{HttpLimits, TrustedHops};
 use dataplane::listener::ListenerSettings;
 use dataplane::snapshot::follow::OperatorSettings;
-use notify::{RecursiveMode, Watcher};
 use operator::compile::compile;
 use operator::gather::files::Files;
 use policy::problem::Severity;
@@ -22,12 +20,11 @@ use policy::units::{DurationText, SizeText};
 
 use crate::installation::{Installation, ProvidedArgs, ProvidedError};
 use crate::settings::{self, Own, SettingsError};
+use crate::watch::{POLL, WatchError, watch};
 use crate::{check, out};
 
 /// How long edits may follow each other before they are read: an editor writes a file in several steps.
 const SETTLE: Duration = Duration::from_millis(30);
-/// How often the directory is read without a sign of change: mounted directories do not always give one.
-const POLL: Duration = Duration::from_secs(30);
 
 /// What is written after `run`.
 #[derive(Debug, clap::Args)]
@@ -167,8 +164,8 @@ enum RunError {
     Provided(#[from] ProvidedError),
     #[error("could not start")]
     Start(#[from] StartError),
-    #[error("could not watch {0}")]
-    Watch(PathBuf, #[source] notify::Error),
+    #[error(transparent)]
+    Watch(#[from] WatchError),
     #[error("could not wait for signals")]
     Signals(#[source] std::io::Error),
 }
@@ -233,7 +230,7 @@ fn settings(
         admin: args.admin,
         admin_access: Access { token_file: args.admin_token_file.clone() },
         data: args.data.clone(),
-        allowed_upstreams: args.provided.allowed_upstreams.clone(),
+        allowed_upstreams: args.provided.allowed_upstreams().to_vec(),
         country_database: provided.country_database.clone(),
         fetches: provided.fetches(),
         max_spool_bytes: args.max_spool,
@@ -247,7 +244,11 @@ fn serve(args: &ServeArgs, role: Role, dir: &Path) -> Result<ExitCode, RunError>
     let mut provided = Installation::open(&args.provided)?;
     let files = provided.read(dir, None).map_err(config)?;
     let (sender, wakes) = channel();
-    let _watchers = watch(dir, &provided, &sender)?;
+    let told = |path: &Path| {
+        let wakes = sender.clone();
+        watch(path, move || drop(wakes.send(Wake::Changed)))
+    };
+    let _watchers = std::iter::once(dir).chain(provided.watched()).map(told).collect::<Result<Vec<_>, _>>()?;
     let changed = sender.clone();
     provided.follow(move || drop(changed.send(Wake::Changed)))?;
     signals(sender)?;
@@ -298,45 +299,6 @@ fn drain(gateway: Gateway, patience: Duration, dead: bool) -> ExitCode {
 fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Watches the manifests, and single files beside them through their directories: a file that is replaced is
-/// another one, and a mounted ConfigMap is replaced through a link called `..data`.
-fn watch(
-    dir: &Path,
-    provided: &Installation,
-    wakes: &Sender<Wake>,
-) -> Result<Vec<notify::RecommendedWatcher>, RunError> {
-    let mut watchers = vec![watcher(dir, None, wakes.clone())?];
-    for path in provided.watched() {
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        watchers.push(if path.is_dir() {
-            watcher(path, None, wakes.clone())?
-        } else {
-            watcher(parent, path.file_name().map(ToOwned::to_owned), wakes.clone())?
-        });
-    }
-    Ok(watchers)
-}
-
-fn watcher(dir: &Path, file: Option<OsString>, wakes: Sender<Wake>) -> Result<notify::RecommendedWatcher, RunError> {
-    let failed = |error| RunError::Watch(dir.to_owned(), error);
-    let mode = if file.is_none() { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
-    let is_it = |name: &OsStr, file: &OsString| name == file || name == "..data";
-    let meant =
-        move |path: &PathBuf| file.as_ref().is_none_or(|file| path.file_name().is_some_and(|name| is_it(name, file)));
-    // Reading a file is an event too; only what may change its content counts.
-    let counts =
-        move |event: notify::Event| !event.kind.is_access() && (event.need_rescan() || event.paths.iter().any(&meant));
-    let changed = move |event: notify::Result<notify::Event>| {
-        // An error means that events were lost, so it counts as one.
-        if event.map_or(true, &counts) {
-            let _ = wakes.send(Wake::Changed);
-        }
-    };
-    let mut watcher = notify::recommended_watcher(changed).map_err(failed)?;
-    watcher.watch(dir, mode).map_err(failed)?;
-    Ok(watcher)
 }
 
 /// Turns SIGTERM and SIGINT into a wake.

@@ -231,7 +231,7 @@ impl Gateway {
         let volume = Volume::open(&settings.data.join("last-good"))?;
         let builder = Builder::new(metrics.clone(), registry.clone()).with_countries(settings.country_database.clone());
         if let Some(fetches) = &settings.fetches {
-            metrics.registry().register(Box::new(fetches.0.clone()))?;
+            metrics.registry().register(fetches.collector())?;
         }
         for metric in settings.country_database.iter().flat_map(|database| database.metrics()) {
             metrics.registry().register(metric)?;

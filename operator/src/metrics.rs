@@ -58,6 +58,14 @@ impl Metrics {
         Ok(metrics)
     }
 
+    /// Shows what somebody else counts, too.
+    ///
+    /// # Errors
+    /// When two have one name, which is a defect.
+    pub fn show(&self, counted: Box<dyn prometheus::core::Collector>) -> Result<(), Error> {
+        self.registry.register(counted)
+    }
+
     /// A status was written, or not.
     pub fn wrote(&self, well: bool) {
         self.statuses.with_label_values(&[if well { "written" } else { "failed" }]).inc();

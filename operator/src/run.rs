@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kube::Client;
+use policy::installation::Installation;
 use policy::upstream::ServicePort;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -47,6 +48,8 @@ pub struct Settings {
     pub shards: Option<String>,
     /// The port of a Service whose endpoints are the delivers: dataplanes are told who lives.
     pub delivers: Option<ServicePort>,
+    /// What is provided beside the objects; nothing is published before that is known.
+    pub installation: watch::Receiver<Option<Installation>>,
     /// Names that the certificate is for.
     pub names: Vec<String>,
     /// The ServiceAccounts of dataplanes.
@@ -114,7 +117,7 @@ pub async fn run(
         "the writer of statuses"
     });
     tasks.spawn(async move {
-        keeper.run(leadership, hears, asked).await;
+        keeper.run((leadership, settings.installation), hears, asked).await;
         "the keeper of the world"
     });
     // Without a port nobody asks; who keeps the world still hears.
@@ -212,6 +215,8 @@ struct Keeper {
     world: World,
     statuses: Statuses,
     places: BTreeSet<Place>,
+    /// Whether it is known what is provided beside the objects.
+    provided: bool,
     fetches: Fetches,
     fetched: mpsc::Receiver<Fetched>,
     /// The term in which this replica will publish, once everything is listed afresh.
@@ -239,6 +244,7 @@ impl Keeper {
             world,
             statuses: Statuses::default(),
             places: BTreeSet::new(),
+            provided: false,
             fetches,
             fetched,
             begins: None,
@@ -248,10 +254,11 @@ impl Keeper {
 
     async fn run(
         mut self,
-        mut leadership: watch::Receiver<Leadership>,
+        (mut leadership, mut provided): (watch::Receiver<Leadership>, watch::Receiver<Option<Installation>>),
         mut hears: mpsc::Receiver<Heard>,
         mut asked: mpsc::Receiver<Question>,
     ) {
+        self.provide(&provided.borrow_and_update());
         self.lists.begin(self.watches.restart());
         let mut batch = Vec::with_capacity(BATCH);
         let mut look = tokio::time::interval(LOOK);
@@ -271,6 +278,12 @@ impl Keeper {
                     }
                     let now = leadership.borrow_and_update().clone();
                     self.led_by(now);
+                }
+                changed = provided.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    self.provide(&provided.borrow_and_update());
                 }
                 Some(fetched) = self.fetched.recv() => {
                     if let Some(raw) = self.fetches.take(fetched) {
@@ -293,6 +306,13 @@ impl Keeper {
         }
     }
 
+    fn provide(&mut self, installation: &Option<Installation>) {
+        if let Some(installation) = installation {
+            self.provided = true;
+            self.world.provide(installation.clone());
+        }
+    }
+
     fn led_by(&mut self, leadership: Leadership) {
         match leadership {
             Leadership::Held(term) => {
@@ -310,10 +330,10 @@ impl Keeper {
 
     fn hear(&mut self, heard: Heard) {
         match heard {
-            Heard::Came(needs) => {
+            Heard::Came { needs, first } => {
                 self.world.remember(needs);
-                // It may be the first that runs what nobody ran.
-                if self.publishes {
+                // It may run what nobody ran; of what others run it says itself how it fares.
+                if self.publishes && first {
                     self.judge.mark(&self.world.everything(), &self.world, &mut self.statuses);
                 }
             }
@@ -324,9 +344,12 @@ impl Keeper {
 
     /// Says what follows from what was seen.
     fn step(&mut self) {
-        if !self.lists.all_complete() {
-            self.ready(self.lists.missing().map(|kind| format!("{kind}s are not listed")).collect());
-            return;
+        let mut missing: Vec<_> = self.lists.missing().map(|kind| format!("{kind}s are not listed")).collect();
+        if !self.provided {
+            missing.push("ranges of providers were not fetched yet".to_owned());
+        }
+        if !missing.is_empty() {
+            return self.ready(missing);
         }
         let settled = Instant::now();
         let delta = self.world.settle();

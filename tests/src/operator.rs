@@ -27,6 +27,7 @@ pub struct Operator {
     pub admission: SocketAddr,
     admin: SocketAddr,
     name: String,
+    more: Vec<String>,
     kubeconfig: PathBuf,
     folder: tempfile::TempDir,
     child: Option<Child>,
@@ -38,11 +39,20 @@ impl Operator {
     /// # Errors
     /// When it does not become ready; the error holds what it printed.
     pub fn start(kubernetes: &Kubernetes, name: &str) -> io::Result<Self> {
+        Self::start_with(kubernetes, name, &[])
+    }
+
+    /// The same with more arguments.
+    ///
+    /// # Errors
+    /// When it does not become ready; the error holds what it printed.
+    pub fn start_with(kubernetes: &Kubernetes, name: &str, more: &[&str]) -> io::Result<Self> {
         prepare(kubernetes)?;
         let kubeconfig = kubernetes.kubeconfig_of(NAMESPACE, "postern-operator")?;
         let (address, admin, admission) = (free_address()?, free_address()?, free_address()?);
         let folder = tempfile::tempdir()?;
-        let mut operator = Self { address, admission, admin, name: name.to_owned(), kubeconfig, folder, child: None };
+        let (name, more) = (name.to_owned(), more.iter().map(|&one| one.to_owned()).collect());
+        let mut operator = Self { address, admission, admin, name, more, kubeconfig, folder, child: None };
         operator.restart()?;
         Ok(operator)
     }
@@ -81,6 +91,7 @@ impl Operator {
         ]);
         command.args(["--address", &format!("https://{}", self.address)]);
         command.args(["--dataplane-account", &format!("{NAMESPACE}/postern-dataplane")]);
+        command.args(&self.more);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.child = Some(command.spawn()?);
         Ok(())
@@ -102,6 +113,12 @@ impl Operator {
             std::thread::sleep(Duration::from_millis(20));
         }
         Err(io::Error::other(format!("the operator did not become ready:\n{}", self.printed())))
+    }
+
+    /// What its admin port says of its readiness.
+    #[must_use]
+    pub fn readiness(&self) -> String {
+        get("localhost", "/readyz").send(self.admin).map(|answer| answer.text()).unwrap_or_default()
     }
 
     /// Waits until something holds, for as long as an operator may take.

@@ -41,6 +41,9 @@ spec:
         {{- range $gateway.allowedUpstreams }}
         - --allow-upstream={{ . }}
         {{- end }}
+        {{- if $root.Values.countryDatabase.claim }}
+        - --country-database=/etc/postern/countries/{{ $root.Values.countryDatabase.file }}
+        {{- end }}
         {{- if $brokered }}
         - --settings=/etc/postern/settings/settings.yaml
         {{- end }}
@@ -61,11 +64,18 @@ spec:
       volumeMounts:
         {{- include "postern.sourceMounts" $root | nindent 8 }}
         - {name: data, mountPath: /var/lib/postern}
+        {{- if $root.Values.countryDatabase.claim }}
+        - {name: countries, mountPath: /etc/postern/countries, readOnly: true}
+        {{- end }}
         {{- if $brokered }}
         {{- include "postern.settingsMounts" $root | nindent 8 }}
         {{- end }}
   volumes:
     {{- include "postern.sourceVolumes" $root | nindent 4 }}
+    {{- with $root.Values.countryDatabase.claim }}
+    - name: countries
+      persistentVolumeClaim: {claimName: {{ . }}, readOnly: true}
+    {{- end }}
     {{- if $brokered }}
     # The last good snapshot, secrets in it: in memory, so that it outlives its container and not its pod.
     - {name: data, emptyDir: {medium: Memory, sizeLimit: 256Mi}}

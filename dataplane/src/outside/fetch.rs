@@ -90,7 +90,7 @@ pub fn trust(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, FetchError> {
 
 /// What came of fetches, for the metrics.
 #[derive(Clone, Debug)]
-pub struct Fetches(pub(crate) IntCounterVec);
+pub struct Fetches(IntCounterVec);
 
 impl Fetches {
     /// Nothing is counted yet.
@@ -100,6 +100,12 @@ impl Fetches {
     pub fn new() -> prometheus::Result<Self> {
         let help = "Fetches of documents from URLs: fetched (another one than before), unchanged, failed";
         Ok(Self(IntCounterVec::new(Opts::new("postern_fetches_total", help), &["document", "outcome"])?))
+    }
+
+    /// To be shown among a process's metrics.
+    #[must_use]
+    pub fn collector(&self) -> Box<dyn prometheus::core::Collector> {
+        Box::new(self.0.clone())
     }
 
     /// Counts one of a kind of document.

@@ -44,8 +44,13 @@ pub struct Applied {
 /// What is heard from dataplanes, by who keeps the world and who writes statuses.
 #[derive(Clone, Debug)]
 pub enum Heard {
-    /// A dataplane came, and needs these ports.
-    Came(Vec<ServicePort>),
+    /// A dataplane came.
+    Came {
+        /// The ports that it needs.
+        needs: Vec<ServicePort>,
+        /// Whether no other of its set follows.
+        first: bool,
+    },
     /// A dataplane said of a tenant what became of it.
     Said(TenantName),
 }
@@ -186,6 +191,7 @@ impl Board {
         if posted.complete {
             follower.resume(&posted);
         }
+        let first = !posted.followers.values().any(|other| other.canary == canary);
         let id = posted.next_follower;
         if posted.followers.insert(id, Arc::clone(&follower)).is_none() {
             self.metrics.dataplanes.inc();
@@ -193,7 +199,7 @@ impl Board {
         posted.applied.insert(id, applied);
         drop(posted);
         // A full queue is read soon: what it misses is asked for again when the dataplane comes again.
-        let _ = self.heard.try_send(Heard::Came(needs));
+        let _ = self.heard.try_send(Heard::Came { needs, first });
         Ok(follower)
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use policy::installation::Installation;
 use policy::names::{Kind, ObjectRef, TenantName};
 use policy::upstream::ServicePort;
 use serde_json::Value;
@@ -120,6 +121,15 @@ impl World {
         if !self.known.contains(&place) && self.unreadable.get(&place) != Some(&why) {
             self.dirty.tenants.extend(self.index.who_looks_into(place.0, &place.1));
             self.unreadable.insert(place, why);
+        }
+    }
+
+    /// What whoever runs the operator provides beside the objects. Anybody may name it, so it concerns everybody; it
+    /// changes once a week.
+    pub fn provide(&mut self, installation: Installation) {
+        if self.gathered.installation != installation {
+            self.gathered.installation = installation;
+            self.dirty.tenants.extend(self.ownership.tenants.keys().cloned());
         }
     }
 

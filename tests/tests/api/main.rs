@@ -8,6 +8,7 @@ mod certificates;
 mod charts;
 mod command;
 mod edit;
+mod ranges;
 mod secret;
 mod server;
 mod status;

@@ -1,0 +1,83 @@
+//! Ranges that providers publish, as whoever runs the operator provides them.
+
+use tests::client::post;
+use tests::documents::Documents;
+use tests::gateway::Gateway;
+use tests::kubernetes::Kubernetes;
+use tests::manifests::{secret, service, tenant};
+use tests::operator::{Operator, dataplane_with};
+
+use super::{HOST, upstream};
+
+const SOURCE: &str = "---
+apiVersion: postern.dev/v1alpha1
+kind: WebhookSource
+metadata: {name: genesys, namespace: acme}
+spec:
+  provider: GenesysOpenMessaging
+  match: {path: /hook}
+  verification: {secretRefs: [{name: genesys, key: token}]}
+  destination: {backendRef: {name: echo, port: 8080}, path: /events}
+  sourceAddresses: {providers: [Genesys]}
+";
+
+fn list(ranges: &str) -> String {
+    let now = jiff::Timestamp::now();
+    format!("{{version: 1, provider: Genesys, source: a test, date: \"{now}\", ranges: {ranges}}}\n")
+}
+
+/// A POST without a signature: refused for where it comes from, or after that for what it lacks.
+fn from(gateway: &Gateway, address: &str) -> u16 {
+    post(HOST, "/hook", "{}").header("x-forwarded-for", address).send(gateway.address).map_or(0, |answer| answer.status)
+}
+
+fn followed(kubernetes: &Kubernetes, operator: &Operator) -> Gateway {
+    let upstream = upstream();
+    let objects = tenant("acme", HOST, "") + &service("acme", "echo", 8080, upstream.address);
+    kubernetes.apply(&(objects + &secret("acme", "genesys", "token", "a-token") + SOURCE)).unwrap();
+    dataplane_with(kubernetes, &[operator], &["--trusted-proxy", "127.0.0.0/8"]).unwrap()
+}
+
+#[test]
+fn ranges_of_a_provider_reach_dataplanes_whenever_their_file_is_another() {
+    let (kubernetes, folder) = (Kubernetes::start().unwrap(), tempfile::tempdir().unwrap());
+    let file = folder.path().join("genesys.yaml");
+    std::fs::write(&file, list("[192.0.2.0/24]")).unwrap();
+    let operator =
+        Operator::start_with(&kubernetes, "first", &["--provider-ranges", &folder.path().to_string_lossy()]).unwrap();
+    let gateway = followed(&kubernetes, &operator);
+    gateway.wait_until(|| from(&gateway, "192.0.2.1") == 401);
+    assert_eq!((from(&gateway, "192.0.2.1"), from(&gateway, "203.0.113.1")), (401, 403), "{}", operator.printed());
+    std::fs::write(&file, list("[203.0.113.0/24]")).unwrap();
+    gateway.wait_until(|| from(&gateway, "203.0.113.1") == 401);
+    assert_eq!((from(&gateway, "192.0.2.1"), from(&gateway, "203.0.113.1")), (403, 401), "{}", operator.printed());
+    std::fs::write(&file, "ranges: [").unwrap();
+    gateway.wait_until(|| operator.printed().contains("cannot be read"));
+    assert_eq!((from(&gateway, "192.0.2.1"), from(&gateway, "203.0.113.1")), (403, 401), "{}", operator.printed());
+}
+
+/// A list that was never fetched is not an empty one: an operator that starts meanwhile changes nothing.
+#[test]
+fn an_operator_that_cannot_fetch_a_list_publishes_nothing_until_it_can() {
+    let (kubernetes, lists) = (Kubernetes::start().unwrap(), Documents::start(&list("[192.0.2.0/24]")).unwrap());
+    let ca_file = lists.ca_file();
+    let more = [
+        ["--provider-ranges-url", &lists.url],
+        ["--provider-ranges-ca-file", &ca_file.to_string_lossy()],
+        ["--provider-ranges-refresh", "1s"],
+        ["--allow-upstream", "127.0.0.0/8"],
+    ];
+    let mut operator = Operator::start_with(&kubernetes, "first", more.as_flattened()).unwrap();
+    let gateway = followed(&kubernetes, &operator);
+    gateway.wait_until(|| from(&gateway, "192.0.2.1") == 401);
+    lists.publish(None);
+    operator.kill();
+    operator.spawn().unwrap();
+    gateway.wait_until(|| operator.readiness().contains("were not fetched yet"));
+    assert!(operator.readiness().contains("were not fetched yet"), "{}", operator.printed());
+    assert_eq!((from(&gateway, "192.0.2.1"), from(&gateway, "203.0.113.1")), (401, 403), "what is in force stays");
+    lists.publish(Some(&list("[203.0.113.0/24]")));
+    operator.wait_ready().unwrap();
+    gateway.wait_until(|| from(&gateway, "203.0.113.1") == 401);
+    assert_eq!((from(&gateway, "192.0.2.1"), from(&gateway, "203.0.113.1")), (403, 401), "{}", operator.printed());
+}
