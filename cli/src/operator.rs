@@ -34,9 +34,9 @@ pub struct Args {
     /// by which spool shards and who asks them know each other.
     #[arg(long, value_name = "PREFIX")]
     shard_tls: Option<String>,
-    /// The Service whose endpoints are the delivers: dataplanes are told which of them live.
-    #[arg(long, value_name = "NAMESPACE/NAME:PORT", value_parser = service_port)]
-    deliver_service: Option<ServicePort>,
+    /// The Service whose endpoints are the delivers: dataplanes are told which of them live; may be repeated.
+    #[arg(long = "deliver-service", value_name = "NAMESPACE/NAME:PORT", value_parser = service_port)]
+    deliver_services: Vec<ServicePort>,
     #[command(flatten)]
     ranges: RangesArgs,
     /// The dataplanes have a country database: `countries` may be written.
@@ -127,7 +127,7 @@ async fn serve(args: &Args, ranges: Ranges) -> Result<(), OperatorError> {
         admission: args.admission,
         webhook: args.admission_webhook.clone(),
         shards: args.shard_tls.clone(),
-        delivers: args.deliver_service.clone(),
+        delivers: args.deliver_services.clone(),
         installation: provide(ranges, args.countries)?,
         names: args.names.clone(),
         accounts: args.accounts.clone(),

@@ -14,6 +14,7 @@ use dataplane::listener::ListenerSettings;
 use dataplane::snapshot::follow::OperatorSettings;
 use operator::compile::compile;
 use operator::gather::files::Files;
+use operator::publish::{Selects, SelectsError};
 use policy::problem::Severity;
 use policy::snapshot::{Revision, Snapshot};
 use policy::units::{DurationText, SizeText};
@@ -125,11 +126,15 @@ struct OperatorArgs {
     /// A gateway of the canary set: it gets what changes of tenants whose rollout says Canary, too.
     #[arg(long, requires = "operator_addresses")]
     canary: bool,
+    /// The tenants that this process serves, by their labels: a label selector of Kubernetes as JSON, for example
+    /// {"matchLabels": {"tier": "big"}}; all when left out.
+    #[arg(long, value_name = "SELECTOR", default_value = "", hide_default_value = true, value_parser = selector)]
+    tenants: String,
 }
 
 impl OperatorArgs {
     fn settings(&self, name: Option<&str>) -> Option<OperatorSettings> {
-        let Self { operator_addresses, operator_name, operator_ca, operator_token, canary } = self;
+        let Self { operator_addresses, operator_name, operator_ca, operator_token, canary, tenants } = self;
         Some(OperatorSettings {
             addresses: Some(operator_addresses).filter(|addresses| !addresses.is_empty())?.clone(),
             server_name: operator_name.clone(),
@@ -137,8 +142,14 @@ impl OperatorArgs {
             token_file: operator_token.clone()?,
             name: name.unwrap_or("dataplane").to_owned(),
             canary: *canary,
+            tenants: tenants.clone(),
         })
     }
+}
+
+/// Held here, so that a typing error is told at the start and not by an operator that refuses.
+fn selector(text: &str) -> Result<String, SelectsError> {
+    text.parse::<Selects>().map(|_| text.to_owned())
 }
 
 pub(crate) fn https(text: &str) -> Result<String, &'static str> {

@@ -46,8 +46,8 @@ pub struct Settings {
     pub webhook: Option<String>,
     /// The prefix of the Secrets with certificates for spool shards and who asks them, when they are made here.
     pub shards: Option<String>,
-    /// The port of a Service whose endpoints are the delivers: dataplanes are told who lives.
-    pub delivers: Option<ServicePort>,
+    /// Ports of Services whose endpoints are delivers: dataplanes are told who lives.
+    pub delivers: Vec<ServicePort>,
     /// What is provided beside the objects; nothing is published before that is known.
     pub installation: watch::Receiver<Option<Installation>>,
     /// Names that the certificate is for.

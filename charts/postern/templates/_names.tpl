@@ -35,14 +35,19 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- if or .Values.broker.addresses .Values.demo.enabled -}}true{{- end -}}
 {{- end -}}
 
+{{/* The release whose operator is followed. */}}
+{{- define "postern.operator" -}}
+{{- .Values.operator.of | default (include "postern.name" .) -}}
+{{- end -}}
+
 {{/* The prefix of the Secrets with the certificates of shards, when the operator makes them. */}}
 {{- define "postern.shardTLS" -}}
-{{- if and (include "postern.brokered" .) (not .Values.shardTLS.secretPrefix) -}}
-{{ include "postern.name" . }}-tls
+{{- if and (or (include "postern.brokered" .) .Values.operator.sets) (not .Values.shardTLS.secretPrefix) -}}
+{{ include "postern.operator" . }}-tls
 {{- end -}}
 {{- end -}}
 
 {{/* The address of the operator's push. */}}
 {{- define "postern.push" -}}
-https://{{ include "postern.name" . }}-operator.{{ .Release.Namespace }}.svc:8443
+https://{{ include "postern.operator" . }}-operator.{{ .Release.Namespace }}.svc:8443
 {{- end -}}

@@ -51,7 +51,10 @@ readinessProbe: {httpGet: {path: /readyz, port: admin}, periodSeconds: 2, timeou
 {{/* Where a dataplane gets its snapshot: arguments. */}}
 {{- define "postern.source" -}}
 - --operator={{ include "postern.push" . }}
-- --operator-name={{ include "postern.name" . }}-operator
+- --operator-name={{ include "postern.operator" . }}-operator
+{{- with .Values.tenants }}
+- {{ printf "--tenants=%s" (toJson .) | quote }}
+{{- end }}
 - --operator-ca=/var/run/postern/operator/ca.crt
 - --operator-token=/var/run/secrets/postern/token
 {{- end -}}

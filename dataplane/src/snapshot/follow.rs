@@ -47,6 +47,8 @@ pub struct OperatorSettings {
     pub name: String,
     /// This process is a gateway of the canary set.
     pub canary: bool,
+    /// The tenants that it serves: a label selector as JSON; empty means all.
+    pub tenants: String,
 }
 
 /// Applies what comes, and knows what is there.
@@ -179,6 +181,7 @@ async fn connected(
         tenants,
         services: services.iter().map(to_wire).collect(),
         canary: settings.canary,
+        selects: settings.tenants.clone(),
     };
     let hello = FromDataplane { message: Some(from_dataplane::Message::Hello(hello)) };
     says.send(hello).await.map_err(|_| FollowError::Ended)?;

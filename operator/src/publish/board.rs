@@ -10,7 +10,7 @@ use policy::snapshot::{Blob, ContentHash, Revision, TenantSnapshot};
 use policy::upstream::ServicePort;
 use tokio::sync::mpsc;
 
-use super::follower::{Follower, Have};
+use super::follower::{Follower, Have, Set};
 use crate::metrics::Metrics;
 use crate::reconcile::Delta;
 
@@ -80,6 +80,8 @@ pub(super) struct Posted {
     n: u64,
     /// `None`: it exists, and nothing can be said of it.
     pub(super) tenants: BTreeMap<TenantName, Option<Published>>,
+    /// Of those that have some.
+    labels: BTreeMap<TenantName, BTreeMap<String, String>>,
     pub(super) endpoints: BTreeMap<ServicePort, Bytes>,
     followers: HashMap<u64, Arc<Follower>>,
     applied: HashMap<u64, HashMap<TenantName, Applied>>,
@@ -95,6 +97,7 @@ impl Board {
             complete: false,
             n: 0,
             tenants: BTreeMap::new(),
+            labels: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             followers: HashMap::new(),
             applied: HashMap::new(),
@@ -114,6 +117,7 @@ impl Board {
         self.metrics.publishes.set(1);
         (posted.n, posted.complete) = (0, false);
         posted.tenants.clear();
+        posted.labels.clear();
         posted.endpoints.clear();
     }
 
@@ -144,8 +148,10 @@ impl Board {
             posted.publish_tenant(term, name, snapshot.as_deref());
             self.metrics.published.inc();
         }
+        posted.labels.extend(delta.labels.iter().cloned());
         for name in &delta.removed {
             posted.tenants.remove(name);
+            posted.labels.remove(name);
             posted.applied.values_mut().for_each(|applied| drop(applied.remove(name)));
         }
         for endpoints in &delta.endpoints {
@@ -171,13 +177,7 @@ impl Board {
     ///
     /// # Errors
     /// When this replica does not publish, with who does; or there are too many.
-    pub fn join(
-        &self,
-        name: &str,
-        canary: bool,
-        have: Have,
-        needs: Vec<ServicePort>,
-    ) -> Result<Arc<Follower>, Publisher> {
+    pub fn join(&self, name: &str, set: Set, have: Have, needs: Vec<ServicePort>) -> Result<Arc<Follower>, Publisher> {
         let mut posted = self.lock();
         if !matches!(posted.publisher, Publisher::Here(_)) || posted.followers.len() >= MAX_FOLLOWERS {
             return Err(posted.publisher.clone());
@@ -187,11 +187,11 @@ impl Board {
             (tenant.clone(), Applied { revision: *revision, hash: Some(*hash), nacks: Vec::new() })
         };
         let applied = have.iter().map(applied).collect();
-        let follower = Arc::new(Follower::new(posted.next_follower, name, canary, have));
+        let first = !posted.followers.values().any(|other| other.set == set);
+        let follower = Arc::new(Follower::new(posted.next_follower, name, set, have));
         if posted.complete {
             follower.resume(&posted);
         }
-        let first = !posted.followers.values().any(|other| other.canary == canary);
         let id = posted.next_follower;
         if posted.followers.insert(id, Arc::clone(&follower)).is_none() {
             self.metrics.dataplanes.inc();
@@ -231,7 +231,12 @@ impl Board {
         };
         let said =
             |of: &HashMap<TenantName, Applied>| of.get(tenant).map(|applied| (current(applied), applied.clone()));
-        let gets = |id: &u64| published.is_none_or(|one| !one.canary || posted.is_canary(*id));
+        let gets = |id: &u64| {
+            posted.followers.get(id).is_some_and(|follower| {
+                let canary = published.is_some_and(|one| one.canary);
+                (!canary || follower.set.canary) && posted.selects(&follower.set, tenant)
+            })
+        };
         posted.applied.iter().filter(|(id, _)| gets(id)).map(|(_, of)| said(of)).collect()
     }
 
@@ -260,8 +265,10 @@ impl Posted {
         self.tenants.insert(name.clone(), Some(published));
     }
 
-    fn is_canary(&self, follower: u64) -> bool {
-        self.followers.get(&follower).is_some_and(|follower| follower.canary)
+    /// Whether a set serves a tenant.
+    pub(super) fn selects(&self, set: &Set, tenant: &TenantName) -> bool {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        set.tenants.matches(self.labels.get(tenant).unwrap_or(&NONE))
     }
 
     /// What a tenant is now, for who is to be sent it.

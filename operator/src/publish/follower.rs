@@ -10,11 +10,21 @@ use tokio::sync::Notify;
 use wire::push::from_operator::Message;
 use wire::push::{self, Complete};
 
+use super::Selects;
 use super::board::{Board, Posted, Published};
 use crate::reconcile::Delta;
 
 /// What a dataplane runs.
 pub type Have = BTreeMap<TenantName, (Revision, ContentHash)>;
+
+/// Dataplanes that are to serve the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Set {
+    /// They get what changes of tenants that are for the canary set.
+    pub canary: bool,
+    /// The tenants that they serve.
+    pub tenants: Selects,
+}
 
 /// One dataplane.
 #[derive(Debug)]
@@ -22,8 +32,7 @@ pub struct Follower {
     pub(super) id: u64,
     /// Its name.
     pub name: Arc<str>,
-    /// It gets what changes of tenants that are for the canary set.
-    pub(super) canary: bool,
+    pub(super) set: Set,
     waits: Mutex<Waits>,
     more: Notify,
 }
@@ -42,9 +51,9 @@ struct Waits {
 }
 
 impl Follower {
-    pub(super) fn new(id: u64, name: &str, canary: bool, have: Have) -> Self {
+    pub(super) fn new(id: u64, name: &str, set: Set, have: Have) -> Self {
         let waits = Waits { have, ..Waits::default() };
-        Self { id, name: name.into(), canary, waits: Mutex::new(waits), more: Notify::new() }
+        Self { id, name: name.into(), set, waits: Mutex::new(waits), more: Notify::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Waits> {
@@ -57,6 +66,12 @@ impl Follower {
         let Waits { have, endpoints, tenants, removed, complete, .. } = &mut *waits;
         endpoints.extend(posted.endpoints.keys().cloned());
         for (name, published) in &posted.tenants {
+            if !posted.selects(&self.set, name) {
+                if have.contains_key(name) {
+                    removed.insert(name.clone());
+                }
+                continue;
+            }
             // Nothing can be said of one that was not published: what it has stays.
             let known = published.as_ref().is_none_or(|one| have.get(name).is_some_and(|(_, hash)| *hash == one.hash));
             if !known {
@@ -77,6 +92,8 @@ impl Follower {
             removed.remove(name);
             tenants.insert(name.clone());
         }
+        // One that is selected now, or not any more.
+        tenants.extend(delta.labels.iter().map(|(name, _)| name.clone()));
         for name in &delta.removed {
             tenants.remove(name);
             removed.insert(name.clone());
@@ -123,8 +140,16 @@ impl Follower {
             }
         }
         while let Some(name) = waits.tenants.pop_first() {
+            if !posted.selects(&self.set, &name) {
+                if waits.have.remove(&name).is_some() {
+                    return Some(Message::Removed(name.to_string()));
+                }
+                continue;
+            }
             if let Some(published) = posted.tenant(&name) {
-                if published.canary && !self.canary && waits.have.contains_key(&name) {
+                let has = waits.have.get(&name);
+                let same = has.is_some_and(|(_, hash)| *hash == published.hash);
+                if same || (published.canary && !self.set.canary && has.is_some()) {
                     continue;
                 }
                 let Published { revision: Revision { term, n }, encoded, hash, .. } = published.clone();

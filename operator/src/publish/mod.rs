@@ -7,9 +7,11 @@
 mod board;
 mod follower;
 mod reviewer;
+mod selects;
 mod service;
 
 pub use board::{Applied, Board, Heard, Publisher};
-pub use follower::{Follower, Have};
+pub use follower::{Follower, Have, Set};
 pub use reviewer::{Account, Reviewer};
+pub use selects::{Selects, SelectsError};
 pub use service::{MAX_MESSAGE_BYTES, PushService};

@@ -17,8 +17,9 @@ use wire::push::push_server::Push;
 use wire::push::{Answer, FromDataplane, FromOperator, Hello, Nack};
 
 use super::board::{Applied, Board, Publisher};
-use super::follower::{Follower, Have};
+use super::follower::{Follower, Have, Set};
 use super::reviewer::{ReviewError, Reviewer};
+use super::selects::SelectsError;
 
 /// The largest message: one tenant with all its objects; as much as a dataplane reads back from its volume.
 pub const MAX_MESSAGE_BYTES: usize = 64 << 20;
@@ -90,7 +91,10 @@ impl Push for PushService {
             return Err(Status::failed_precondition(said));
         }
         let needs = hello.services.iter().filter_map(service_port).collect();
-        let joined = self.board.join(&hello.name, hello.canary, have(&hello), needs);
+        let tenants =
+            hello.selects.parse().map_err(|error: SelectsError| Status::invalid_argument(error.to_string()))?;
+        let set = Set { canary: hello.canary, tenants };
+        let joined = self.board.join(&hello.name, set, have(&hello), needs);
         let follower = joined.map_err(|publisher| Self::refuse(&publisher))?;
         tracing::info!(dataplane = hello.name, version = hello.version, "a dataplane follows");
         let (sender, sent) = mpsc::channel(ON_THE_WAY);

@@ -47,6 +47,8 @@ pub struct Settled {
 pub struct Delta {
     /// Tenants; without a snapshot nothing can be said of it, and what a dataplane has stays.
     pub tenants: Vec<(TenantName, Option<Arc<TenantSnapshot>>)>,
+    /// Labels of tenants, where they are others than before.
+    pub labels: Vec<(TenantName, BTreeMap<String, String>)>,
     /// Tenants that are gone.
     pub removed: Vec<TenantName>,
     /// Endpoints.
@@ -67,6 +69,8 @@ pub struct World {
     gathered: Gathered,
     ownership: Ownership,
     tenants: BTreeMap<TenantName, Settled>,
+    /// Labels of tenants that have some.
+    labels: BTreeMap<TenantName, BTreeMap<String, String>>,
     homeless: BTreeMap<ObjectRef, Problem>,
     index: Index,
     endpoints: BTreeMap<ServicePort, ServiceEndpoints>,
@@ -147,6 +151,7 @@ impl World {
     pub fn everything(&self) -> Delta {
         Delta {
             tenants: self.tenants.iter().map(|(name, settled)| (name.clone(), settled.snapshot.clone())).collect(),
+            labels: self.labels.iter().map(|(name, labels)| (name.clone(), labels.clone())).collect(),
             endpoints: self.endpoints.values().cloned().collect(),
             judged: self.tenants.keys().cloned().collect(),
             judged_homeless: self.homeless.keys().cloned().collect(),

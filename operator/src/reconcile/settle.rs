@@ -63,6 +63,7 @@ impl World {
                 self.index.note_services(&name, &settled.services, false);
                 self.dirty.services.extend(settled.services.iter().map(of_service));
             }
+            self.labels.remove(&name);
             delta.judged.insert(name.clone());
             delta.removed.push(name);
         }
@@ -70,6 +71,7 @@ impl World {
 
     fn settle_tenant(&mut self, name: &TenantName, delta: &mut Delta) {
         delta.judged.insert(name.clone());
+        self.settle_labels(name, delta);
         let before = self.tenants.remove(name).unwrap_or_default();
         let previous = before.snapshot.as_deref();
         let Some(compiled) = compile_tenant(&self.gathered, &self.ownership, name, previous) else {
@@ -113,6 +115,16 @@ impl World {
         });
         let settled = Settled { snapshot: Some(snapshot), problems, named, services, waits_for: BTreeSet::new() };
         self.tenants.insert(name.clone(), settled);
+    }
+
+    fn settle_labels(&mut self, name: &TenantName, delta: &mut Delta) {
+        let declared = self.ownership.tenants.get(name).and_then(|owned| self.gathered.tenants.get(&owned.object));
+        let labels = declared.map(|declared| declared.meta.labels.clone()).unwrap_or_default();
+        if self.labels.get(name).map_or(labels.is_empty(), |known| *known == labels) {
+            return;
+        }
+        delta.labels.push((name.clone(), labels.clone()));
+        self.labels.insert(name.clone(), labels);
     }
 
     /// Places that are named and were not read to their end yet.

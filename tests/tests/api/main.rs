@@ -11,6 +11,7 @@ mod edit;
 mod ranges;
 mod secret;
 mod server;
+mod sets;
 mod status;
 
 use tests::gateway::Gateway;

@@ -1,0 +1,63 @@
+//! Dataplanes that serve some of the tenants.
+
+use std::process::Command;
+
+use tests::client::get;
+use tests::gateway::{Gateway, binary};
+use tests::operator::dataplane_with;
+
+use super::{Cluster, HOST, fixed};
+
+const BIG: &str = "{\"matchLabels\": {\"tier\": \"big\"}}";
+
+fn status(dataplane: &Gateway) -> u16 {
+    get(HOST, "/").send(dataplane.address).map_or(0, |answer| answer.status)
+}
+
+fn becomes(cluster: &Cluster, dataplane: &Gateway, wanted: u16) {
+    dataplane.wait_until(|| status(dataplane) == wanted);
+    assert_eq!(status(dataplane), wanted, "{}\n{}", cluster.operator.printed(), dataplane.printed());
+}
+
+#[test]
+fn a_set_serves_the_tenants_that_it_selects_and_gets_no_others() {
+    let mut cluster = Cluster::start();
+    let mut big = dataplane_with(&cluster.kubernetes, &[&cluster.operator], &["--tenants", BIG]).unwrap();
+    // It is ready without it, and whoever gets it is counted.
+    assert_eq!((status(&big), status(&cluster.dataplane)), (404, 200));
+    let dataplanes = |cluster: &Cluster| {
+        let route = cluster.kubernetes.get("route", "acme", "counted").unwrap_or_default();
+        route["status"]["dataplanes"].as_str().map(str::to_owned).unwrap_or_default()
+    };
+    cluster.kubernetes.apply(&fixed("counted", "/counted", "first")).unwrap();
+    big.wait_until(|| dataplanes(&cluster) == "1/1");
+    assert_eq!(dataplanes(&cluster), "1/1");
+
+    cluster.kubernetes.kubectl(&["label", "tenant", "acme", "tier=big"]).unwrap();
+    becomes(&cluster, &big, 200);
+    cluster.kubernetes.apply(&fixed("counted", "/counted", "second")).unwrap();
+    big.wait_until(|| dataplanes(&cluster) == "2/2");
+    assert_eq!(dataplanes(&cluster), "2/2");
+    big.restart().unwrap();
+    becomes(&cluster, &big, 200);
+
+    // Also when nobody told it at that time.
+    cluster.operator.kill();
+    cluster.kubernetes.kubectl(&["label", "tenant", "acme", "tier-"]).unwrap();
+    cluster.operator.restart().unwrap();
+    becomes(&cluster, &big, 404);
+    cluster.kubernetes.kubectl(&["label", "tenant", "acme", "tier=big"]).unwrap();
+    becomes(&cluster, &big, 200);
+    cluster.kubernetes.kubectl(&["label", "tenant", "acme", "tier=small", "--overwrite"]).unwrap();
+    becomes(&cluster, &big, 404);
+    assert_eq!(status(&cluster.dataplane), 200, "the others are served as before");
+}
+
+#[test]
+fn what_is_no_selector_is_told_at_the_start() {
+    let arguments = ["dataplane", "--role", "all", "--operator", "https://a:1", "--operator-ca", "ca"];
+    let arguments = arguments.into_iter().chain(["--operator-token", "token", "--tenants", "tier=big"]);
+    let output = Command::new(binary().unwrap()).args(arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("--tenants") && said.contains("matchLabels"), "{said}");
+}
