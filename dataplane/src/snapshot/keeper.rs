@@ -1,5 +1,6 @@
 //! One tenant at a time: compare, read, fall back, build, keep, swap.
 
+use std::cell::LazyCell;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -43,8 +44,10 @@ type ObjectKey = (ObjectRef, Arc<str>);
 
 #[derive(Debug)]
 pub(super) struct Kept {
-    /// As it was sent, with the last good in place of what is broken.
+    /// As it was sent, with the last good in place of what is broken; without its objects while the volume has them.
     pub(super) snapshot: TenantSnapshot,
+    /// Whether the volume has the objects. They are most of what a tenant takes, and are needed when one breaks.
+    stored: bool,
     runtime: Arc<TenantRuntime>,
     pub(super) standing: Standing,
 }
@@ -53,6 +56,19 @@ pub(super) struct Kept {
 pub(super) struct Standing {
     pub(super) last_good: Vec<ObjectRef>,
     pub(super) not_programmed: Vec<ObjectRef>,
+}
+
+impl Kept {
+    /// Its objects are on the volume.
+    fn is_stored(&mut self) {
+        (self.snapshot.objects, self.stored) = (Vec::new(), true);
+    }
+}
+
+fn without_objects(snapshot: &TenantSnapshot) -> TenantSnapshot {
+    let TenantSnapshot { tenant, revision, hash, base, rate_limits, objects: _ } = snapshot;
+    let (tenant, base, rate_limits) = (tenant.clone(), base.clone(), rate_limits.clone());
+    TenantSnapshot { tenant, revision: *revision, hash: *hash, base, rate_limits, objects: Vec::new() }
 }
 
 /// Keeps what was applied, and swaps the runtime that the cores read.
@@ -76,7 +92,8 @@ impl Keeper {
         keeper.builder.endpoints(&endpoints);
         for snapshot in tenants {
             let mut applied = Applied::default();
-            let kept = keeper.build(&snapshot, &mut applied);
+            let mut kept = keeper.build(&snapshot, &mut applied);
+            kept.is_stored();
             keeper.tenants.insert(snapshot.tenant, kept);
         }
         keeper.swap();
@@ -92,8 +109,10 @@ impl Keeper {
     /// What is in force, the last good in place of what is broken: where a publisher of this process begins.
     #[must_use]
     pub fn in_force(&self) -> Snapshot {
-        let tenants = self.tenants.values().map(|kept| Arc::new(kept.snapshot.clone())).collect();
-        Snapshot { tenants, endpoints: Vec::new() }
+        let whole = |(name, kept): (&TenantName, &Kept)| {
+            Arc::new(TenantSnapshot { objects: self.objects(name), ..kept.snapshot.clone() })
+        };
+        Snapshot { tenants: self.tenants.iter().map(whole).collect(), endpoints: Vec::new() }
     }
 
     /// Applies a complete set: tenants that are not in it are gone.
@@ -139,10 +158,28 @@ impl Keeper {
     }
 
     /// Writes a tenant to the volume. It is served all the same when that fails: a full disk must not stop a change.
-    pub(super) fn keep(&self, tenant: &TenantName) {
-        let kept = self.tenants.get(tenant).zip(self.volume.as_ref());
-        if let Some(Err(error)) = kept.map(|(kept, volume)| volume.keep(&kept.snapshot)) {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the last good could not be kept");
+    pub(super) fn keep(&mut self, tenant: &TenantName) {
+        let Some((kept, volume)) = self.tenants.get_mut(tenant).zip(self.volume.as_ref()) else { return };
+        match volume.keep(&kept.snapshot) {
+            Ok(()) => kept.is_stored(),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the last good could not be kept");
+            }
+        }
+    }
+
+    /// The objects of a tenant as it is in force, from here or from the volume.
+    fn objects(&self, tenant: &TenantName) -> Vec<ObjectEntry> {
+        let Some(kept) = self.tenants.get(tenant) else { return Vec::new() };
+        let stored = self.volume.as_ref().filter(|_| kept.stored).map(|volume| volume.tenant(tenant));
+        match stored {
+            None => kept.snapshot.objects.clone(),
+            Some(Ok(snapshot)) => snapshot.objects,
+            Some(Err(error)) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(%tenant, error, "the last good cannot be read back; what breaks now has none");
+                Vec::new()
+            }
         }
     }
 
@@ -156,26 +193,29 @@ impl Keeper {
     }
 
     fn build(&self, snapshot: &TenantSnapshot, applied: &mut Applied) -> Kept {
-        let before = self.last_good_blobs(&snapshot.tenant);
+        // Only what is broken asks for them.
+        let before = LazyCell::new(|| self.last_good_blobs(&snapshot.tenant));
         let mut standing = Standing::default();
         let mut objects = Vec::with_capacity(snapshot.objects.len());
         let mut entries = Vec::with_capacity(snapshot.objects.len());
         for entry in &snapshot.objects {
             let key = (entry.object.clone(), entry.uid.clone());
-            let (object, blob) = self.build_object(snapshot, entry, before.get(&key), applied, &mut standing);
+            let last_good = || before.get(&key);
+            let (object, blob) = self.build_object(snapshot, entry, last_good, applied, &mut standing);
             objects.push(object);
             let state = blob.map_or(ObjectState::Broken, ObjectState::Compiled);
             entries.push(ObjectEntry { state, ..entry.clone() });
         }
         let runtime = Arc::new(self.builder.tenant(snapshot, &objects));
-        Kept { snapshot: TenantSnapshot { objects: entries, ..snapshot.clone() }, runtime, standing }
+        let snapshot = TenantSnapshot { objects: entries, ..without_objects(snapshot) };
+        Kept { snapshot, stored: false, runtime, standing }
     }
 
-    fn build_object(
+    fn build_object<'b>(
         &self,
         snapshot: &TenantSnapshot,
         entry: &ObjectEntry,
-        last_good: Option<&Blob>,
+        last_good: impl FnOnce() -> Option<&'b Blob>,
         applied: &mut Applied,
         standing: &mut Standing,
     ) -> (Object, Option<Blob>) {
@@ -188,7 +228,7 @@ impl Keeper {
             }
         }
         if let Some((object, blob)) =
-            last_good.and_then(|blob| Some((self.read(snapshot, entry, blob).ok()?, blob.clone())))
+            last_good().and_then(|blob| Some((self.read(snapshot, entry, blob).ok()?, blob.clone())))
         {
             standing.last_good.push(entry.object.clone());
             return (object, Some(blob));
@@ -203,12 +243,11 @@ impl Keeper {
     }
 
     fn last_good_blobs(&self, tenant: &TenantName) -> HashMap<ObjectKey, Blob> {
-        let objects = self.tenants.get(tenant).map(|kept| kept.snapshot.objects.as_slice()).unwrap_or_default();
-        let blob = |entry: &ObjectEntry| match &entry.state {
-            ObjectState::Compiled(blob) => Some(((entry.object.clone(), entry.uid.clone()), blob.clone())),
+        let blob = |ObjectEntry { object, uid, state, .. }| match state {
+            ObjectState::Compiled(blob) => Some(((object, uid), blob)),
             ObjectState::Broken => None,
         };
-        objects.iter().filter_map(blob).collect()
+        self.objects(tenant).into_iter().filter_map(blob).collect()
     }
 
     fn remove_missing(&mut self, snapshot: &Snapshot, applied: &mut Applied) {

@@ -88,8 +88,20 @@ impl Volume {
     /// # Errors
     /// [`VolumeError`]; what was there before is then still there.
     pub fn keep(&self, snapshot: &TenantSnapshot) -> Result<(), VolumeError> {
-        let blob = Blob::encode(snapshot).map_err(VolumeError::Encode)?;
-        write(&self.path(&snapshot.tenant), blob.bytes())
+        let (blob, path) = (Blob::encode(snapshot).map_err(VolumeError::Encode)?, self.path(&snapshot.tenant));
+        // What would not be read back is not kept.
+        if blob.bytes().len() as u64 > MAX_FILE_BYTES {
+            return Err(io("keep more than 64 MiB in", &path)(io::ErrorKind::FileTooLarge.into()));
+        }
+        write(&path, blob.bytes())
+    }
+
+    /// What was kept of a tenant.
+    ///
+    /// # Errors
+    /// [`VolumeError`]
+    pub fn tenant(&self, name: &TenantName) -> Result<TenantSnapshot, VolumeError> {
+        read(&self.path(name))
     }
 
     /// Keeps the endpoints of one port of a Service.

@@ -59,6 +59,23 @@ fn a_broken_route_keeps_its_last_good_even_after_a_restart_and_its_neighbours_ne
     works(&gateway);
 }
 
+/// What the volume does not take is good all the same, as long as the process lives.
+#[test]
+fn a_last_good_that_could_not_be_kept_on_the_volume_is_kept_in_memory() {
+    let upstream = Upstream::echo().unwrap();
+    let gateway = start(&upstream, "");
+    std::fs::remove_dir_all(gateway.data().join("last-good")).unwrap();
+    let second = acme(&upstream, "").replace("PathPrefix, value: /", "PathPrefix, value: /second");
+    gateway.edit("manifests.yaml", &second).unwrap();
+    gateway.wait_until(|| gateway.snapshots_applied() > 1);
+    assert!(gateway.wait_printed("could not be kept").contains("could not be kept"));
+    let broken = second.replace("PathPrefix, value: /second", "RegularExpression, value: '/('");
+    gateway.edit("manifests.yaml", &broken).unwrap();
+    gateway.wait_until(|| gateway.snapshots_applied() > 2);
+    let status = |path: &str| get(HOST, path).send(gateway.address).unwrap().status;
+    assert_eq!((status("/second"), status("/first")), (200, 404), "{}", gateway.printed());
+}
+
 #[test]
 fn a_broken_security_block_refuses_instead() {
     let upstream = Upstream::echo().unwrap();
