@@ -85,3 +85,36 @@ spec:
 "
     )
 }
+
+/// A grant by which routes of a namespace may lead to the Services of another.
+#[must_use]
+pub fn grant(from: &str, to: &str) -> String {
+    format!(
+        "---
+apiVersion: gateway.networking.k8s.io/v1beta1
+kind: ReferenceGrant
+metadata: {{name: {from}, namespace: {to}}}
+spec:
+  from: [{{group: postern.dev, kind: Route, namespace: {from}}}]
+  to: [{{group: '', kind: Service}}]
+"
+    )
+}
+
+/// A source of acme's for Genesys at `/webhooks/genesys`, with the Secret `genesys`, and more below `spec`.
+#[must_use]
+pub fn genesys(more: &str) -> String {
+    format!(
+        "---
+apiVersion: postern.dev/v1alpha1
+kind: WebhookSource
+metadata: {{name: genesys, namespace: acme}}
+spec:
+  provider: GenesysOpenMessaging
+  match: {{path: /webhooks/genesys}}
+  verification: {{secretRefs: [{{name: genesys, key: webhook-token}}]}}
+  destination: {{backendRef: {{name: echo, port: 8080}}, path: /events}}
+{more}
+"
+    )
+}

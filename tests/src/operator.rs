@@ -121,14 +121,6 @@ impl Operator {
         get("localhost", "/readyz").send(self.admin).map(|answer| answer.text()).unwrap_or_default()
     }
 
-    /// Waits until something holds, for as long as an operator may take.
-    pub fn wait_until(&self, mut holds: impl FnMut() -> bool) {
-        let until = Instant::now() + PATIENCE;
-        while !holds() && Instant::now() < until {
-            std::thread::yield_now();
-        }
-    }
-
     /// What it printed so far.
     #[must_use]
     pub fn printed(&self) -> String {

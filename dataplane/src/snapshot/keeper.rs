@@ -59,8 +59,8 @@ pub(super) struct Standing {
 }
 
 impl Kept {
-    /// Its objects are on the volume.
-    fn is_stored(&mut self) {
+    /// The volume has its objects: they need not be here too.
+    fn leave_to_volume(&mut self) {
         (self.snapshot.objects, self.stored) = (Vec::new(), true);
     }
 }
@@ -93,7 +93,7 @@ impl Keeper {
         for snapshot in tenants {
             let mut applied = Applied::default();
             let mut kept = keeper.build(&snapshot, &mut applied);
-            kept.is_stored();
+            kept.leave_to_volume();
             keeper.tenants.insert(snapshot.tenant, kept);
         }
         keeper.swap();
@@ -161,7 +161,7 @@ impl Keeper {
     pub(super) fn keep(&mut self, tenant: &TenantName) {
         let Some((kept, volume)) = self.tenants.get_mut(tenant).zip(self.volume.as_ref()) else { return };
         match volume.keep(&kept.snapshot) {
-            Ok(()) => kept.is_stored(),
+            Ok(()) => kept.leave_to_volume(),
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the last good could not be kept");
             }

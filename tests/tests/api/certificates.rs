@@ -2,6 +2,7 @@
 
 use tests::kubernetes::Kubernetes;
 use tests::operator::{NAMESPACE, Operator};
+use tests::rabbitmq::wait_until;
 
 const ROLES: [&str; 4] = ["gateway", "deliver", "spool", "operate"];
 
@@ -14,7 +15,7 @@ fn held(kubernetes: &Kubernetes, role: &str, key: &str) -> String {
 /// Waits until every role's key holds so.
 fn wait(kubernetes: &Kubernetes, operator: &Operator, key: &str, holds: impl Fn(&str) -> bool) {
     for role in ROLES {
-        operator.wait_until(|| holds(&held(kubernetes, role, key)));
+        wait_until(|| holds(&held(kubernetes, role, key)));
         let now = held(kubernetes, role, key);
         assert!(holds(&now), "{role} {key}: {now}\n{}", operator.printed());
     }

@@ -2,7 +2,7 @@
 
 use tests::client::get;
 use tests::kubernetes::Kubernetes;
-use tests::manifests::{route, service, tenant};
+use tests::manifests::{grant, route, service, tenant};
 use tests::operator::{Operator, dataplane};
 
 use super::{Cluster, HOST, fixed, upstream};
@@ -49,15 +49,7 @@ fn a_grant_that_is_revoked_and_a_namespace_that_is_deleted_take_what_they_gave()
     kubernetes.apply(&service("shared", "echo", 8080, cluster.upstream.address)).unwrap();
     let shared = route("shared", "/shared", "").replace("name: echo, port", "name: echo, namespace: shared, port");
     kubernetes.apply(&shared).unwrap();
-    let grant = "---
-apiVersion: gateway.networking.k8s.io/v1beta1
-kind: ReferenceGrant
-metadata: {name: acme, namespace: shared}
-spec:
-  from: [{group: postern.dev, kind: Route, namespace: acme}]
-  to: [{group: '', kind: Service}]
-";
-    kubernetes.apply(grant).unwrap();
+    kubernetes.apply(&grant("acme", "shared")).unwrap();
     cluster.wait("/shared", 200, "GET /shared");
     kubernetes.kubectl(&["delete", "referencegrant", "acme", "-n", "shared"]).unwrap();
     cluster.wait("/shared", 503, "policy_broken");

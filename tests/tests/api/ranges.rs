@@ -4,22 +4,10 @@ use tests::client::post;
 use tests::documents::Documents;
 use tests::gateway::Gateway;
 use tests::kubernetes::Kubernetes;
-use tests::manifests::{secret, service, tenant};
+use tests::manifests::{genesys, secret, service, tenant};
 use tests::operator::{Operator, dataplane_with};
 
 use super::{HOST, upstream};
-
-const SOURCE: &str = "---
-apiVersion: postern.dev/v1alpha1
-kind: WebhookSource
-metadata: {name: genesys, namespace: acme}
-spec:
-  provider: GenesysOpenMessaging
-  match: {path: /hook}
-  verification: {secretRefs: [{name: genesys, key: token}]}
-  destination: {backendRef: {name: echo, port: 8080}, path: /events}
-  sourceAddresses: {providers: [Genesys]}
-";
 
 fn list(ranges: &str) -> String {
     let now = jiff::Timestamp::now();
@@ -28,13 +16,17 @@ fn list(ranges: &str) -> String {
 
 /// A POST without a signature: refused for where it comes from, or after that for what it lacks.
 fn from(gateway: &Gateway, address: &str) -> u16 {
-    post(HOST, "/hook", "{}").header("x-forwarded-for", address).send(gateway.address).map_or(0, |answer| answer.status)
+    post(HOST, "/webhooks/genesys", "{}")
+        .header("x-forwarded-for", address)
+        .send(gateway.address)
+        .map_or(0, |answer| answer.status)
 }
 
 fn followed(kubernetes: &Kubernetes, operator: &Operator) -> Gateway {
     let upstream = upstream();
+    let source = genesys("  sourceAddresses: {providers: [Genesys]}");
     let objects = tenant("acme", HOST, "") + &service("acme", "echo", 8080, upstream.address);
-    kubernetes.apply(&(objects + &secret("acme", "genesys", "token", "a-token") + SOURCE)).unwrap();
+    kubernetes.apply(&(objects + &secret("acme", "genesys", "webhook-token", "a-token") + &source)).unwrap();
     dataplane_with(kubernetes, &[operator], &["--trusted-proxy", "127.0.0.0/8"]).unwrap()
 }
 

@@ -1,21 +1,10 @@
 //! Keys are the current ones, and only those that are named are read.
 
 use tests::client::get;
-use tests::manifests::{route, service, tenant};
+use tests::manifests::{genesys, route, service, tenant};
 use tests::operator::{Operator, dataplane};
 
 use super::Cluster;
-
-const SOURCE: &str = "---
-apiVersion: postern.dev/v1alpha1
-kind: WebhookSource
-metadata: {name: genesys, namespace: acme}
-spec:
-  provider: GenesysOpenMessaging
-  match: {hostnames: [api.acme.example], path: /webhooks/genesys}
-  verification: {secretRefs: [{name: genesys, key: webhook-token}]}
-  destination: {backendRef: {name: echo, port: 8080}, path: /events}
-";
 
 #[test]
 fn a_rotated_secret_is_in_force_and_one_that_is_missing_refuses() {
@@ -28,7 +17,7 @@ fn a_rotated_secret_is_in_force_and_one_that_is_missing_refuses() {
     };
     cluster.kubernetes.apply(&tests::manifests::secret("acme", "genesys", "webhook-token", "the-first")).unwrap();
     cluster.kubernetes.apply(&tests::manifests::secret("acme", "other", "key", "canary-that-nobody-names")).unwrap();
-    cluster.kubernetes.apply(SOURCE).unwrap();
+    cluster.kubernetes.apply(&genesys("")).unwrap();
     cluster.dataplane.wait_until(|| status("the-first"));
     assert!(status("the-first"), "{}\n{}", cluster.operator.printed(), cluster.dataplane.printed());
     cluster.kubernetes.apply(&tests::manifests::secret("acme", "genesys", "webhook-token", "the-second")).unwrap();
@@ -48,13 +37,13 @@ fn a_secret_that_cannot_be_fetched_does_not_keep_the_next_operator_from_publishi
     let mut cluster = Cluster::start();
     cluster.kubernetes.apply(&tests::manifests::secret("acme", "genesys", "webhook-token", "the-first")).unwrap();
     cluster.kubernetes.apply(&tests::manifests::secret("acme", "late", "webhook-token", "the-second")).unwrap();
-    cluster.kubernetes.apply(SOURCE).unwrap();
+    cluster.kubernetes.apply(&genesys("")).unwrap();
     let second = Operator::start(&cluster.kubernetes, "second").unwrap();
     let follower = dataplane(&cluster.kubernetes, &[&cluster.operator, &second]).unwrap();
     let verbs = "[{\"op\": \"replace\", \"path\": \"/rules/0/verbs\", \"value\": [\"list\", \"watch\"]}]";
     let patch = ["patch", "clusterrole", "postern-references", "--type=json", "-p", verbs];
     cluster.kubernetes.kubectl(&patch).unwrap();
-    cluster.kubernetes.apply(&SOURCE.replace("name: genesys, key", "name: late, key")).unwrap();
+    cluster.kubernetes.apply(&genesys("").replace("name: genesys, key", "name: late, key")).unwrap();
     follower.wait_until(|| second.printed().contains("could not be fetched yet"));
     assert!(second.printed().contains("could not be fetched yet"), "{}", second.printed());
     cluster.operator.kill();

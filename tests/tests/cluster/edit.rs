@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tests::load::Load;
-use tests::manifests::{route, service, tenant};
+use tests::manifests::{grant, route, service, tenant};
 
 use crate::installed::{HOST, Installed};
 use crate::serve::with_events;
@@ -67,31 +67,7 @@ pub(crate) fn a_secret_is_rotated(installed: &Installed) {
 
 /// A Service of another namespace is led to while its owner grants that, and not a moment longer.
 pub(crate) fn a_grant_is_revoked(installed: &Installed) {
-    // The definition is Gateway API's; of it counts here only what a grant says.
-    let definition = "---
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata:
-  name: referencegrants.gateway.networking.k8s.io
-  annotations: {api-approved.kubernetes.io: 'https://github.com/kubernetes-sigs/gateway-api/pull/1538'}
-spec:
-  group: gateway.networking.k8s.io
-  names: {kind: ReferenceGrant, listKind: ReferenceGrantList, plural: referencegrants, singular: referencegrant}
-  scope: Namespaced
-  versions:
-    - name: v1beta1
-      served: true
-      storage: true
-      schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
-";
-    let grant = "---
-apiVersion: gateway.networking.k8s.io/v1beta1
-kind: ReferenceGrant
-metadata: {name: acme, namespace: shared}
-spec:
-  from: [{group: postern.dev, kind: Route, namespace: acme}]
-  to: [{group: '', kind: Service}]
-";
+    let definition = include_str!("../../servers/reference-grants.yaml");
     installed.kind.apply(definition).unwrap();
     let shared = service("shared", "echo", 8080, installed.upstream.address)
         + &route("shared", "/shared", "").replace("name: echo, port", "name: echo, namespace: shared, port");
@@ -99,7 +75,7 @@ spec:
     let load = Load::start(installed.kind.requests, HOST, "/echo");
     installed.wait("it refuses", || installed.status("/shared") == 503);
     // A definition is there a little after it was taken; and the operator asks for it ever more seldom.
-    installed.wait("the grant is taken", || installed.kind.apply(grant).is_ok());
+    installed.wait("the grant is taken", || installed.kind.apply(&grant("acme", "shared")).is_ok());
     installed.wait("it serves", || installed.status("/shared") == 200);
     installed.kubectl("-n shared delete referencegrant acme");
     installed.wait("it refuses again", || installed.status("/shared") == 503);
