@@ -104,7 +104,7 @@ pub async fn run(
         }
     };
     let (heard, hears) = mpsc::channel(watches::QUEUE);
-    let board = Arc::new(Board::new(heard, metrics.clone()));
+    let board = Arc::new(Board::new(heard, settings.delivers.clone(), metrics.clone()));
     let (elector, leadership) = Elector::new(client.clone(), settings.candidate.clone());
     let reviewer = Reviewer::new(client.clone(), settings.accounts.clone());
     let writer = Arc::new(Writer::new(client.clone(), &settings.candidate.identity, metrics.clone()));

@@ -11,6 +11,7 @@ use policy::upstream::ServicePort;
 use tokio::sync::mpsc;
 
 use super::follower::{Follower, Have, Set};
+use super::needs::{Needs, Ports};
 use crate::metrics::Metrics;
 use crate::reconcile::Delta;
 
@@ -69,6 +70,8 @@ pub enum Publisher {
 pub struct Board {
     posted: Mutex<Posted>,
     heard: mpsc::Sender<Heard>,
+    /// Ports of Services that every dataplane is told of.
+    own: Ports,
     metrics: Metrics,
 }
 
@@ -82,6 +85,8 @@ pub(super) struct Posted {
     pub(super) tenants: BTreeMap<TenantName, Option<Published>>,
     /// Of those that have some.
     labels: BTreeMap<TenantName, BTreeMap<String, String>>,
+    /// Where tenants lead.
+    services: BTreeMap<TenantName, Arc<Ports>>,
     pub(super) endpoints: BTreeMap<ServicePort, Bytes>,
     followers: HashMap<u64, Arc<Follower>>,
     applied: HashMap<u64, HashMap<TenantName, Applied>>,
@@ -89,21 +94,22 @@ pub(super) struct Posted {
 }
 
 impl Board {
-    /// An empty one; nothing is published until [`Self::begin`].
+    /// An empty one; nothing is published until [`Self::begin`]. Every dataplane is told of the ports in `own`.
     #[must_use]
-    pub fn new(heard: mpsc::Sender<Heard>, metrics: Metrics) -> Self {
+    pub fn new(heard: mpsc::Sender<Heard>, own: impl IntoIterator<Item = ServicePort>, metrics: Metrics) -> Self {
         let posted = Posted {
             publisher: Publisher::Elsewhere(None),
             complete: false,
             n: 0,
             tenants: BTreeMap::new(),
             labels: BTreeMap::new(),
+            services: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             followers: HashMap::new(),
             applied: HashMap::new(),
             next_follower: 0,
         };
-        Self { posted: Mutex::new(posted), heard, metrics }
+        Self { posted: Mutex::new(posted), heard, own: own.into_iter().collect(), metrics }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Posted> {
@@ -118,6 +124,7 @@ impl Board {
         (posted.n, posted.complete) = (0, false);
         posted.tenants.clear();
         posted.labels.clear();
+        posted.services.clear();
         posted.endpoints.clear();
     }
 
@@ -149,9 +156,11 @@ impl Board {
             self.metrics.published.inc();
         }
         posted.labels.extend(delta.labels.iter().cloned());
+        posted.services.extend(delta.services.iter().cloned());
         for name in &delta.removed {
             posted.tenants.remove(name);
             posted.labels.remove(name);
+            posted.services.remove(name);
             posted.applied.values_mut().for_each(|applied| drop(applied.remove(name)));
         }
         for endpoints in &delta.endpoints {
@@ -188,7 +197,8 @@ impl Board {
         };
         let applied = have.iter().map(applied).collect();
         let first = !posted.followers.values().any(|other| other.set == set);
-        let follower = Arc::new(Follower::new(posted.next_follower, name, set, have));
+        let ports = Needs::new(set.tenants.all(), self.own.clone(), needs.iter().cloned());
+        let follower = Arc::new(Follower::new(posted.next_follower, name, set, (have, ports)));
         if posted.complete {
             follower.resume(&posted);
         }
@@ -269,6 +279,11 @@ impl Posted {
     pub(super) fn selects(&self, set: &Set, tenant: &TenantName) -> bool {
         static NONE: BTreeMap<String, String> = BTreeMap::new();
         set.tenants.matches(self.labels.get(tenant).unwrap_or(&NONE))
+    }
+
+    /// Where a tenant leads.
+    pub(super) fn services(&self, tenant: &TenantName) -> Arc<Ports> {
+        self.services.get(tenant).map(Arc::clone).unwrap_or_default()
     }
 
     /// What a tenant is now, for who is to be sent it.

@@ -12,6 +12,7 @@ use wire::push::{self, Complete};
 
 use super::Selects;
 use super::board::{Board, Posted, Published};
+use super::needs::{Needs, Ports};
 use crate::reconcile::Delta;
 
 /// What a dataplane runs.
@@ -41,6 +42,7 @@ pub struct Follower {
 #[derive(Debug, Default)]
 struct Waits {
     have: Have,
+    needs: Needs,
     endpoints: BTreeSet<ServicePort>,
     tenants: BTreeSet<TenantName>,
     removed: BTreeSet<TenantName>,
@@ -51,8 +53,8 @@ struct Waits {
 }
 
 impl Follower {
-    pub(super) fn new(id: u64, name: &str, set: Set, have: Have) -> Self {
-        let waits = Waits { have, ..Waits::default() };
+    pub(super) fn new(id: u64, name: &str, set: Set, (have, needs): (Have, Needs)) -> Self {
+        let waits = Waits { have, needs, ..Waits::default() };
         Self { id, name: name.into(), set, waits: Mutex::new(waits), more: Notify::new() }
     }
 
@@ -63,7 +65,7 @@ impl Follower {
     /// Marks what is different from what it has; nothing of what it has is sent again.
     pub(super) fn resume(&self, posted: &Posted) {
         let mut waits = self.lock();
-        let Waits { have, endpoints, tenants, removed, complete, .. } = &mut *waits;
+        let Waits { have, needs, endpoints, tenants, removed, complete, .. } = &mut *waits;
         endpoints.extend(posted.endpoints.keys().cloned());
         for (name, published) in &posted.tenants {
             if !posted.selects(&self.set, name) {
@@ -74,7 +76,8 @@ impl Follower {
             }
             // Nothing can be said of one that was not published: what it has stays.
             let known = published.as_ref().is_none_or(|one| have.get(name).is_some_and(|(_, hash)| *hash == one.hash));
-            if !known {
+            // Where it leads is looked at all the same, by who does not get all.
+            if !known || !needs.all() {
                 tenants.insert(name.clone());
             }
         }
@@ -87,10 +90,13 @@ impl Follower {
     /// Marks what is different now.
     pub(super) fn change(&self, delta: &Delta) {
         let mut waits = self.lock();
-        let Waits { endpoints, tenants, removed, endpoints_removed, .. } = &mut *waits;
+        let Waits { needs, endpoints, tenants, removed, endpoints_removed, .. } = &mut *waits;
         for (name, _) in &delta.tenants {
             removed.remove(name);
             tenants.insert(name.clone());
+        }
+        if !needs.all() {
+            tenants.extend(delta.services.iter().map(|(name, _)| name.clone()));
         }
         // One that is selected now, or not any more.
         tenants.extend(delta.labels.iter().map(|(name, _)| name.clone()));
@@ -102,7 +108,7 @@ impl Follower {
             endpoints_removed.remove(&one.service);
             endpoints.insert(one.service.clone());
         }
-        for service in &delta.endpoints_removed {
+        for service in delta.endpoints_removed.iter().filter(|service| needs.has(service)) {
             endpoints.remove(service);
             endpoints_removed.insert(service.clone());
         }
@@ -134,38 +140,70 @@ impl Follower {
         // The board first, always: it marks followers while it is locked.
         let posted = board.lock();
         let mut waits = self.lock();
-        while let Some(service) = waits.endpoints.pop_first() {
-            if let Some(encoded) = posted.endpoints.get(&service) {
-                return Some(Message::Endpoints(encoded.clone()));
-            }
-        }
-        while let Some(name) = waits.tenants.pop_first() {
-            if !posted.selects(&self.set, &name) {
-                if waits.have.remove(&name).is_some() {
-                    return Some(Message::Removed(name.to_string()));
+        loop {
+            while let Some(service) = waits.endpoints.pop_first() {
+                if let Some(encoded) = posted.endpoints.get(&service).filter(|_| waits.needs.has(&service)) {
+                    return Some(Message::Endpoints(encoded.clone()));
                 }
-                continue;
             }
-            if let Some(published) = posted.tenant(&name) {
-                let has = waits.have.get(&name);
-                let same = has.is_some_and(|(_, hash)| *hash == published.hash);
-                if same || (published.canary && !self.set.canary && has.is_some()) {
-                    continue;
-                }
-                let Published { revision: Revision { term, n }, encoded, hash, .. } = published.clone();
-                waits.have.insert(name.clone(), (Revision { term, n }, hash));
-                let revision = Some(push::Revision { term, n });
-                return Some(Message::Tenant(push::TenantSnapshot { name: name.to_string(), revision, body: encoded }));
+            let Some(name) = waits.tenants.pop_first() else { break };
+            if let Some(message) = self.next_of(&name, &posted, &mut waits) {
+                return Some(message);
             }
         }
         if let Some(name) = waits.removed.pop_first() {
             waits.have.remove(&name);
+            waits.leave(&name, &posted);
             return Some(Message::Removed(name.to_string()));
         }
         if let Some(service) = waits.endpoints_removed.pop_first() {
             return Some(Message::EndpointsRemoved(to_wire(&service)));
         }
         std::mem::take(&mut waits.complete).then_some(Message::Complete(Complete {}))
+    }
+
+    /// What is to be said of a tenant; nothing while endpoints that it leads to have to be said first.
+    fn next_of(&self, name: &TenantName, posted: &Posted, waits: &mut Waits) -> Option<Message> {
+        if !posted.selects(&self.set, name) {
+            waits.leave(name, posted);
+            return waits.have.remove(name).map(|_| Message::Removed(name.to_string()));
+        }
+        let published = posted.tenant(name)?;
+        let has = waits.have.get(name);
+        let same = has.is_some_and(|(_, hash)| *hash == published.hash);
+        if !same && published.canary && !self.set.canary && has.is_some() {
+            return None;
+        }
+        let services = posted.services(name);
+        let missing = waits.needs.expect(name, &services);
+        if !missing.is_empty() {
+            waits.endpoints_removed.retain(|service| !missing.contains(service));
+            waits.endpoints.extend(missing);
+            waits.tenants.insert(name.clone());
+            return None;
+        }
+        waits.leads(name, &services);
+        if same {
+            return None;
+        }
+        let Published { revision: Revision { term, n }, encoded, hash, .. } = published.clone();
+        waits.have.insert(name.clone(), (Revision { term, n }, hash));
+        let revision = Some(push::Revision { term, n });
+        Some(Message::Tenant(push::TenantSnapshot { name: name.to_string(), revision, body: encoded }))
+    }
+}
+
+impl Waits {
+    /// A tenant leads here and nowhere else.
+    fn leads(&mut self, tenant: &TenantName, services: &Arc<Ports>) {
+        let left = self.needs.lead(tenant, services);
+        self.endpoints_removed.extend(left);
+    }
+
+    /// A tenant is served no more. One that it had when it came leads where it leads now, as far as is known.
+    fn leave(&mut self, tenant: &TenantName, posted: &Posted) {
+        self.leads(tenant, &posted.services(tenant));
+        self.leads(tenant, &Arc::default());
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod board;
 mod follower;
+mod needs;
 mod reviewer;
 mod selects;
 mod service;

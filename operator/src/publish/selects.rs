@@ -52,6 +52,12 @@ impl FromStr for Selects {
 }
 
 impl Selects {
+    /// Whether it selects every tenant, whatever its labels are.
+    #[must_use]
+    pub fn all(&self) -> bool {
+        self.0.selects_all()
+    }
+
     /// Whether a tenant with these labels is served.
     #[must_use]
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {

@@ -37,7 +37,7 @@ pub struct Settled {
     /// What its objects name.
     pub named: Named,
     /// Ports of Services that it needs, those of a last good with them.
-    pub services: BTreeSet<ServicePort>,
+    pub services: Arc<BTreeSet<ServicePort>>,
     /// What has to be read before it can be compiled: what is in force stays until then.
     pub waits_for: BTreeSet<Place>,
 }
@@ -49,6 +49,8 @@ pub struct Delta {
     pub tenants: Vec<(TenantName, Option<Arc<TenantSnapshot>>)>,
     /// Labels of tenants, where they are others than before.
     pub labels: Vec<(TenantName, BTreeMap<String, String>)>,
+    /// Ports of Services that tenants need, where they are others than before.
+    pub services: Vec<(TenantName, Arc<BTreeSet<ServicePort>>)>,
     /// Tenants that are gone.
     pub removed: Vec<TenantName>,
     /// Endpoints.
@@ -152,6 +154,11 @@ impl World {
         Delta {
             tenants: self.tenants.iter().map(|(name, settled)| (name.clone(), settled.snapshot.clone())).collect(),
             labels: self.labels.iter().map(|(name, labels)| (name.clone(), labels.clone())).collect(),
+            services: self
+                .tenants
+                .iter()
+                .map(|(name, settled)| (name.clone(), Arc::clone(&settled.services)))
+                .collect(),
             endpoints: self.endpoints.values().cloned().collect(),
             judged: self.tenants.keys().cloned().collect(),
             judged_homeless: self.homeless.keys().cloned().collect(),

@@ -104,9 +104,16 @@ impl World {
         if any_broken {
             services.extend(before.services.iter().cloned());
         }
-        self.index.note_services(name, &before.services, false);
-        self.index.note_services(name, &services, true);
-        self.dirty.services.extend(before.services.symmetric_difference(&services).map(of_service));
+        let services = if *before.services == services {
+            before.services
+        } else {
+            self.index.note_services(name, &before.services, false);
+            self.index.note_services(name, &services, true);
+            self.dirty.services.extend(before.services.symmetric_difference(&services).map(of_service));
+            let services = Arc::new(services);
+            delta.services.push((name.clone(), Arc::clone(&services)));
+            services
+        };
         let same = before.snapshot.as_ref().filter(|known| known.hash == snapshot.hash);
         let snapshot = same.cloned().unwrap_or_else(|| {
             let snapshot = Arc::new(snapshot);

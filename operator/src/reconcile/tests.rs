@@ -182,12 +182,16 @@ fn steps() -> impl Strategy<Value = (Raw, bool)> {
 proptest! {
     #[test]
     fn a_change_at_a_time_ends_where_a_compile_of_everything_does(history in prop::collection::vec(steps(), 1..40)) {
-        let mut world = World::default();
+        let (mut world, mut services) = (World::default(), BTreeMap::new());
         for (raw, there) in history {
             if there { world.apply(raw) } else { world.remove(&raw.meta.object) }
-            world.settle();
+            let delta = world.settle();
+            delta.removed.iter().for_each(|name| drop(services.remove(name)));
+            services.extend(delta.services);
         }
-        let settled = world.everything();
+        let mut settled = world.everything();
+        settled.services.retain(|(name, needed)| !needed.is_empty() || services.contains_key(name));
+        prop_assert_eq!(services.into_iter().collect::<Vec<_>>(), settled.services);
         let kept: Vec<_> = settled.tenants.iter().filter_map(|(_, snapshot)| snapshot.clone()).collect();
         // What a broken object keeps depends on what was; all else on what is.
         let previous = Snapshot { tenants: kept.clone(), endpoints: Vec::new() };

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use tests::client::get;
 use tests::gateway::{Gateway, binary};
+use tests::manifests::{route, service, tenant};
 use tests::operator::dataplane_with;
 
 use super::{Cluster, HOST, fixed};
@@ -51,6 +52,53 @@ fn a_set_serves_the_tenants_that_it_selects_and_gets_no_others() {
     cluster.kubernetes.kubectl(&["label", "tenant", "acme", "tier=small", "--overwrite"]).unwrap();
     becomes(&cluster, &big, 404);
     assert_eq!(status(&cluster.dataplane), 200, "the others are served as before");
+}
+
+/// The endpoints that a dataplane keeps.
+fn endpoints(dataplane: &Gateway) -> Vec<String> {
+    let files = std::fs::read_dir(dataplane.data().join("last-good")).into_iter().flatten().flatten();
+    let names = files.filter_map(|file| file.file_name().into_string().ok());
+    let mut names: Vec<String> = names.filter(|name| name.ends_with(".endpoints")).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_set_is_told_of_the_endpoints_of_its_tenants_and_of_no_others() {
+    let cluster = Cluster::start();
+    let globex =
+        tenant("globex", "globex.example", "").replace("{name: globex}\n", "{name: globex, labels: {tier: big}}\n");
+    let others = service("globex", "echo", 8080, cluster.upstream.address)
+        + &route("echo", "/", "").replace("namespace: acme", "namespace: globex");
+    cluster.kubernetes.apply(&(globex + &others)).unwrap();
+    let mut big = dataplane_with(&cluster.kubernetes, &[&cluster.operator], &["--tenants", BIG]).unwrap();
+    let (own, both) = (["globex.echo.8080.endpoints"], ["acme.echo.8080.endpoints", "globex.echo.8080.endpoints"]);
+    let becomes_told = |big: &Gateway, wanted: &[&str]| {
+        big.wait_until(|| endpoints(big) == wanted);
+        assert_eq!(endpoints(big), wanted, "{}", cluster.operator.printed());
+    };
+    becomes_told(&big, &own);
+    cluster.kubernetes.kubectl(&["label", "tenant", "acme", "tier=big"]).unwrap();
+    becomes(&cluster, &big, 200);
+    becomes_told(&big, &both);
+    cluster.kubernetes.kubectl(&["label", "tenant", "acme", "tier-"]).unwrap();
+    becomes_told(&big, &own);
+    // A route of a tenant of its own that leads elsewhere, and nowhere again.
+    let more = service("globex", "more", 8080, cluster.upstream.address);
+    let route =
+        route("more", "/more", "").replace("namespace: acme", "namespace: globex").replace("name: echo", "name: more");
+    cluster.kubernetes.apply(&(more + &route)).unwrap();
+    becomes_told(&big, &[own[0], "globex.more.8080.endpoints"]);
+    cluster.kubernetes.kubectl(&["-n", "globex", "delete", "route", "more"]).unwrap();
+    becomes_told(&big, &own);
+    // It comes again with what it had, while its tenants are others.
+    cluster.kubernetes.kubectl(&["label", "tenant", "acme", "tier=big"]).unwrap();
+    becomes_told(&big, &both);
+    big.kill();
+    cluster.kubernetes.kubectl(&["label", "tenant", "acme", "tier-"]).unwrap();
+    big.restart().unwrap();
+    becomes_told(&big, &own);
+    assert_eq!(endpoints(&cluster.dataplane), both);
 }
 
 #[test]
