@@ -337,7 +337,7 @@ impl Keeper {
                     self.judge.mark(&self.world.everything(), &self.world, &mut self.statuses);
                 }
             }
-            Heard::Said(tenant) if self.publishes => self.judge.heard(tenant, &self.world, &mut self.statuses),
+            Heard::Said(tenant) if self.publishes => self.judge.heard(&tenant, &self.world, &mut self.statuses),
             Heard::Said(_) => {}
         }
     }

@@ -38,20 +38,18 @@ impl Judge {
     pub fn mark(&mut self, delta: &Delta, world: &World, statuses: &mut Statuses) {
         let until = Instant::now() + PATIENCE;
         for name in &delta.judged {
-            self.waiting.entry(name.clone()).or_insert(until);
+            self.look_at(name, until, world, statuses);
         }
         for object in &delta.judged_homeless {
             if let Some(problem) = world.homeless(object) {
                 self.say(object, world, &[problem], &Standing::default(), statuses);
             }
         }
-        self.look(world, statuses);
     }
 
     /// A dataplane said what became of a tenant.
-    pub fn heard(&mut self, tenant: TenantName, world: &World, statuses: &mut Statuses) {
-        self.waiting.entry(tenant).or_insert_with(Instant::now);
-        self.look(world, statuses);
+    pub fn heard(&mut self, tenant: &TenantName, world: &World, statuses: &mut Statuses) {
+        self.look_at(tenant, Instant::now(), world, statuses);
     }
 
     /// Whether anybody waits.
@@ -66,18 +64,24 @@ impl Judge {
         self.writer.clear();
     }
 
-    /// Judges whom all dataplanes have answered for, or whose time is over.
+    /// Judges whose time is over.
     pub fn look(&mut self, world: &World, statuses: &mut Statuses) {
         let now = Instant::now();
-        let due = |(name, until): (&TenantName, &Instant)| {
-            let answered =
-                || self.board.standing(name).iter().all(|one| one.as_ref().is_some_and(|(current, _)| *current));
-            (*until <= now || answered()).then(|| name.clone())
-        };
-        let due: Vec<TenantName> = self.waiting.iter().filter_map(due).collect();
+        let due = self.waiting.extract_if(.., |_, until| *until <= now);
+        let due: Vec<TenantName> = due.map(|(name, _)| name).collect();
         for name in due {
-            self.waiting.remove(&name);
             self.judge(&name, world, statuses);
+        }
+    }
+
+    /// Judges one that all dataplanes have answered for, or whose time is over; else it waits, no longer than it did.
+    fn look_at(&mut self, name: &TenantName, until: Instant, world: &World, statuses: &mut Statuses) {
+        let until = self.waiting.remove(name).unwrap_or(until);
+        let answered = || self.board.standing(name).iter().all(|one| one.as_ref().is_some_and(|(current, _)| *current));
+        if until <= Instant::now() || answered() {
+            self.judge(name, world, statuses);
+        } else {
+            self.waiting.insert(name.clone(), until);
         }
     }
 

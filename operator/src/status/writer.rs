@@ -79,24 +79,27 @@ impl Writer {
                 self.more.notified().await;
                 continue;
             }
-            let written = join_all(batch.iter().map(|(object, wanted)| self.patch(object, &wanted.status))).await;
+            let written = join_all(batch.iter().map(|(object, wanted)| self.say(object, wanted))).await;
             let mut failed = false;
             for ((object, wanted), written) in batch.into_iter().zip(written) {
                 self.metrics.wrote(written.is_ok());
-                match written {
-                    Ok(()) => self.tell(&object, &wanted).await,
-                    Err(error) => {
-                        failed = true;
-                        tracing::warn!(%object, error = &error as &dyn std::error::Error, "a status could not be written");
-                        // A newer one takes its place.
-                        self.lock().entry(object).or_insert(wanted);
-                    }
+                if let Err(error) = written {
+                    failed = true;
+                    tracing::warn!(%object, error = &error as &dyn std::error::Error, "a status could not be written");
+                    // A newer one takes its place.
+                    self.lock().entry(object).or_insert(wanted);
                 }
             }
             if failed {
                 tokio::time::sleep(REST).await;
             }
         }
+    }
+
+    async fn say(&self, object: &ObjectRef, wanted: &Wanted) -> Result<(), kube::Error> {
+        self.patch(object, &wanted.status).await?;
+        self.tell(object, wanted).await;
+        Ok(())
     }
 
     async fn patch(&self, object: &ObjectRef, status: &ObjectStatus) -> Result<(), kube::Error> {
