@@ -5,6 +5,7 @@
 //! secrets and limits come with the tenant and are always the current ones.
 
 mod change;
+mod flush;
 pub mod follow;
 mod keeper;
 mod volume;

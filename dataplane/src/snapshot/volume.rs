@@ -13,6 +13,8 @@ use policy::snapshot::{Blob, BlobError, TenantSnapshot};
 use policy::upstream::{ServiceEndpoints, ServicePort};
 use serde::de::DeserializeOwned;
 
+use super::flush::Flush;
+
 /// Bytes of one tenant's file that are read back; more is refused rather than loaded.
 const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 const SUFFIX: &str = "tenant";
@@ -65,6 +67,7 @@ pub(super) struct Loaded {
 #[derive(Debug)]
 pub struct Volume {
     folder: PathBuf,
+    flush: Flush,
 }
 
 impl Volume {
@@ -75,7 +78,8 @@ impl Volume {
     pub fn open(folder: &Path) -> Result<Self, VolumeError> {
         fs::create_dir_all(folder).map_err(io("make", folder))?;
         fs::set_permissions(folder, Permissions::from_mode(0o700)).map_err(io("protect", folder))?;
-        Ok(Self { folder: folder.to_owned() })
+        let flush = Flush::start(folder).map_err(io("start the thread that flushes", folder))?;
+        Ok(Self { folder: folder.to_owned(), flush })
     }
 
     fn path(&self, tenant: &TenantName) -> PathBuf {
@@ -93,7 +97,7 @@ impl Volume {
         if blob.bytes().len() as u64 > MAX_FILE_BYTES {
             return Err(io("keep more than 64 MiB in", &path)(io::ErrorKind::FileTooLarge.into()));
         }
-        write(&path, blob.bytes())
+        self.write(&path, blob.bytes())
     }
 
     /// What was kept of a tenant.
@@ -111,7 +115,7 @@ impl Volume {
     pub fn keep_endpoints(&self, endpoints: &ServiceEndpoints) -> Result<(), VolumeError> {
         let Some(path) = self.endpoints_path(&endpoints.service) else { return Ok(()) };
         let blob = Blob::encode(endpoints).map_err(VolumeError::Encode)?;
-        write(&path, blob.bytes())
+        self.write(&path, blob.bytes())
     }
 
     /// Forgets the endpoints of a port that nobody names.
@@ -119,7 +123,7 @@ impl Volume {
     /// # Errors
     /// [`VolumeError::Io`]
     pub fn forget_endpoints(&self, service: &ServicePort) -> Result<(), VolumeError> {
-        self.endpoints_path(service).map_or(Ok(()), |path| remove(&path))
+        self.endpoints_path(service).map_or(Ok(()), |path| self.remove(&path))
     }
 
     /// Its names are DNS labels in Kubernetes; others could leave the folder, and are not kept.
@@ -136,7 +140,7 @@ impl Volume {
     /// [`VolumeError::Io`]
     pub fn complete(&self) -> Result<(), VolumeError> {
         let path = self.folder.join(COMPLETE);
-        if path.exists() { Ok(()) } else { write(&path, b"") }
+        if path.exists() { Ok(()) } else { self.write(&path, b"") }
     }
 
     /// Whether what is kept is a complete set.
@@ -150,7 +154,29 @@ impl Volume {
     /// # Errors
     /// [`VolumeError::Io`]
     pub fn forget(&self, tenant: &TenantName) -> Result<(), VolumeError> {
-        remove(&self.path(tenant))
+        self.remove(&self.path(tenant))
+    }
+
+    /// Beside it first, then over it: who reads finds the one or the other, and a killed process the last.
+    fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), VolumeError> {
+        let beside = path.with_extension("new");
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(&beside).map_err(io("write", &beside))?;
+        file.write_all(bytes).map_err(io("write", &beside))?;
+        fs::rename(&beside, path).map_err(io("replace", path))?;
+        self.flush.written(path);
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> Result<(), VolumeError> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io("remove", path)(error)),
+            _ => {
+                self.flush.written(path);
+                Ok(())
+            }
+        }
     }
 
     /// Everything that was kept, and what could not be read. One damaged file costs one tenant.
@@ -177,23 +203,6 @@ impl Volume {
             }
         }
         loaded
-    }
-}
-
-/// Beside it first, then over it.
-fn write(path: &Path, bytes: &[u8]) -> Result<(), VolumeError> {
-    let beside = path.with_extension("new");
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options.open(&beside).map_err(io("write", &beside))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io("write", &beside))?;
-    fs::rename(&beside, path).map_err(io("replace", path))
-}
-
-fn remove(path: &Path) -> Result<(), VolumeError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io("remove", path)(error)),
-        _ => Ok(()),
     }
 }
 
