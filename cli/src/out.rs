@@ -21,12 +21,11 @@ pub fn note(text: impl Display) {
 
 /// Says what went wrong, with every cause, and ends with `code`.
 pub fn failed(error: &dyn std::error::Error, code: u8) -> ExitCode {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    note(format_args!("postern: {text}"));
+    wrong(error);
     ExitCode::from(code)
+}
+
+/// Says what went wrong, with every cause.
+pub fn wrong(error: &dyn std::error::Error) {
+    note(format_args!("postern: {}", dataplane::telemetry::chain(error)));
 }

@@ -39,6 +39,9 @@ pub struct Args {
     /// How long the canary set must be no worse.
     #[arg(long = "for", value_name = "DURATION", default_value = "5m", value_parser = duration)]
     lasts: Duration,
+    /// Begins anew when that is over, for ever: for a canary set that stays, and what tenants change on it first.
+    #[arg(long)]
+    always: bool,
     /// How often it is looked at.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     interval: Duration,
@@ -111,23 +114,39 @@ impl Set {
 async fn watch(args: &Args) -> Result<ExitCode, RolloutError> {
     let client = source::client(args.context.as_deref()).await?;
     let release = Release::new(args);
+    loop {
+        let ended = analysis(args, &client, &release).await;
+        if !args.always {
+            return ended;
+        }
+        // Also one that could not be ended: the API server may be away for a while.
+        if let Err(error) = ended {
+            out::wrong(&error);
+            tokio::time::sleep(args.interval).await;
+        }
+    }
+}
+
+/// One look at both sets, for as long as they are given.
+async fn analysis(args: &Args, client: &Client, release: &Release) -> Result<ExitCode, RolloutError> {
     let limits = Limits { min_requests: args.min_requests, max_error_rate: args.max_error_rate };
     let (mut canary, mut stable) = (Set::default(), Set::default());
     let until = Instant::now() + args.lasts;
     loop {
         let over = Instant::now() >= until;
-        let (of_canary, of_stable) = release.pods(&client).await?;
+        let (of_canary, of_stable) = release.pods(client).await?;
         if of_canary.is_empty() && over {
-            return Err(RolloutError::NoCanary(release.deployment, release.namespace));
+            let (deployment, namespace) = (release.deployment.clone(), release.namespace.clone());
+            return Err(RolloutError::NoCanary(deployment, namespace));
         }
-        canary.look(&client, &release, &of_canary, args.max_p99).await;
-        stable.look(&client, &release, &of_stable, args.max_p99).await;
+        canary.look(client, release, &of_canary, args.max_p99).await;
+        stable.look(client, release, &of_stable, args.max_p99).await;
         let (of_canary, of_stable) = (canary.seen(), stable.seen());
         out::line(format_args!("canary {of_canary}; stable {of_stable}"));
         match judge(&of_canary, &of_stable, &limits, over) {
             Verdict::Goes => tokio::time::sleep(args.interval).await,
             Verdict::Bad(why) => {
-                release.take_back(&client).await?;
+                release.take_back(client).await?;
                 out::line(format_args!("taken back: {why}. {} has no pods now", release.deployment));
                 return Ok(ExitCode::from(out::FAULT));
             }
