@@ -15,15 +15,32 @@ default:
 test: fmt-check lint fuzz-check check-each deny charts test-all (demo "--once")
     @echo "test: everything holds"
 
-# The tests alone; those that start the real binary find it built.
+# The tests alone; those that start the real binary find it built. Pods take their time: without a choice of tests those on
+# kind run beside the others, and what they said is told after them.
 test-all *ARGS:
+    #!/usr/bin/env bash
+    set -euo pipefail
     cargo build --locked -p cli
-    tests/servers/with-docker cargo test --locked --workspace "$@"
+    if [ $# != 0 ]; then exec tests/servers/with-docker cargo test --locked --workspace "$@"; fi
+    cargo test --quiet --locked --workspace --no-run
+    tests/servers/with-docker cargo test --locked -p tests --test cluster >target/cluster.log 2>&1 &
+    cluster=$! failed=0
+    POSTERN_NO_DOCKER="they run beside these" cargo test --locked --workspace || failed=$?
+    wait "$cluster" || failed=$?
+    cat target/cluster.log
+    exit "$failed"
 
 # The tests on kind, with a Docker engine that answers or one of its own: `./dev cluster`, or `./dev cluster scaled` for one.
 cluster *ARGS:
     cargo build --locked -p cli
     tests/servers/with-docker cargo test --locked -p tests --test cluster -- "$@"
+
+# On kind: from an earlier revision's chart and image to this one's, back and again, under calls and events:
+# `./dev upgrade HEAD~20`.
+upgrade REVISION:
+    cargo build --locked -p cli
+    POSTERN_EARLIER="$(git rev-parse --verify {{quote(REVISION)}}^{commit})" \
+      tests/servers/with-docker cargo test --locked -p tests --test cluster -- an_earlier_build_is_upgraded
 
 # Two gateways, two delivers, two shards, RabbitMQ and Redis: kills them at random, and counts:
 # `./dev chaos --kills 200 --seed 7`, or only some kinds of it: `--kinds broker-hangs,redis`. `--help` lists them.

@@ -1,10 +1,13 @@
 //! Many tenants with many routes on an API server: made at once, then edited one by one.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::GroupVersionKind;
 use kube::{Client, Config};
@@ -42,6 +45,23 @@ fn failed(error: kube::Error) -> io::Error {
 
 fn name(tenant: u32) -> String {
     format!("tenant-{tenant}")
+}
+
+/// What a watch saw routes say, and when it first did.
+#[derive(Debug, Default)]
+pub struct Watched(Mutex<HashMap<String, Instant>>);
+
+impl Watched {
+    fn note(&self, text: &str) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.entry(text.to_owned()).or_insert_with(Instant::now);
+    }
+
+    /// When it saw this.
+    #[must_use]
+    pub fn at(&self, text: &str) -> Option<Instant> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(text).copied()
+    }
 }
 
 /// The host of a tenant.
@@ -144,5 +164,24 @@ impl Fleet {
         let patch = Patch::Merge(json!({"spec": spec(route, text)}));
         let patched = api.patch(&format!("route-{route}"), &PatchParams::default(), &patch).await;
         patched.map(drop).map_err(failed)
+    }
+
+    /// Notes when a watch of its own sees what a route says: so long, at least, the operator could not know it.
+    ///
+    /// # Errors
+    /// When the server does not give one, or at its end.
+    pub async fn watch(&self, seen: &Watched) -> io::Result<()> {
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &routes());
+        let now = api.list(&ListParams::default().limit(1)).await.map_err(failed)?;
+        let from = now.metadata.resource_version.unwrap_or_default();
+        let mut events = std::pin::pin!(api.watch(&WatchParams::default(), &from).await.map_err(failed)?);
+        while let Some(event) = events.try_next().await.map_err(failed)? {
+            if let WatchEvent::Modified(object) = event
+                && let Some(text) = object.data.pointer("/spec/rules/0/fallback/body").and_then(Value::as_str)
+            {
+                seen.note(text);
+            }
+        }
+        Err(io::Error::other("the watch has ended"))
     }
 }

@@ -16,6 +16,8 @@ use crate::kubectl::Kubectl;
 
 /// The ports of this machine in kind-config.yaml.
 const PORTS: [&str; 2] = ["8080", "9901"];
+/// The project's own image, without a tag.
+pub const IMAGE: &str = "ghcr.io/postern-dev/postern";
 /// Images of what the chart's demo runs.
 const DEMO: [&str; 2] = ["postern-test/rabbitmq:local", "postern-test/redis:local"];
 
@@ -157,6 +159,20 @@ exec {programs}/helm \"$@\""
     /// When it cannot be built or loaded.
     pub fn load_demo(&self) -> io::Result<()> {
         self.run(&format!("kind load docker-image {}", DEMO.join(" "))).map(drop)
+    }
+
+    /// Builds the image of an earlier revision, with the tag `earlier`, and puts it into the node. The tree of then.
+    ///
+    /// # Errors
+    /// When there is no such revision, or it cannot be built or loaded.
+    pub fn earlier(&self, revision: &str) -> io::Result<tempfile::TempDir> {
+        let folder = tempfile::tempdir()?;
+        let (tree, image) = (folder.path().display(), format!("{IMAGE}:earlier"));
+        self.run(&format!("git archive {revision} | tar -x -m -C {tree}"))?;
+        // What was built of it is kept apart, and its files are new: cargo compares times, not what they say.
+        self.run(&format!("docker build --build-arg BUILDKIT_CACHE_MOUNT_NS=earlier -t {image} {tree}"))?;
+        self.run(&format!("kind load docker-image {image}"))?;
+        Ok(folder)
     }
 
     /// Runs something in the node.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bench::process::{Usage, usage};
 use clap::Parser;
 use tests::client::{Client, get};
-use tests::fleet::{Fleet, host, path};
+use tests::fleet::{Fleet, Watched, host, path};
 use tests::gateway::Gateway;
 use tests::hang::Hang;
 use tests::kubernetes::Kubernetes;
@@ -34,6 +34,14 @@ struct Arguments {
     /// Edits of other routes a second, meanwhile.
     #[arg(long, default_value_t = 10)]
     churn: u32,
+}
+
+/// Edits that are told one by one.
+const SLOWEST: usize = 5;
+impl Arguments {
+    fn tenants(&self) -> u32 {
+        (self.routes / self.each).max(1)
+    }
 }
 
 /// Between two edits that are timed: their statuses are written apart.
@@ -76,9 +84,17 @@ fn wait_quiet(kubernetes: &Kubernetes) {
     }
 }
 
-/// Edits and looks; the time from sent to seen, and from stored to seen.
-async fn edits(fleet: &Fleet, tenants: u32, count: u32, dataplane: &Gateway) -> (Vec<Duration>, Vec<Duration>) {
-    let (mut from_sent, mut from_stored) = (Vec::new(), Vec::new());
+/// One edit, and when it was where.
+struct Edit {
+    text: String,
+    sent: Instant,
+    stored: Instant,
+    seen: Instant,
+}
+
+/// Edits and looks.
+async fn edits(fleet: &Fleet, tenants: u32, count: u32, dataplane: &Gateway) -> Vec<Edit> {
+    let mut edits = Vec::new();
     let mut caller = Client::connect(dataplane.address).unwrap();
     for edit in 0..count {
         let (tenant, text) = (edit % tenants, format!("edit {edit}"));
@@ -89,32 +105,81 @@ async fn edits(fleet: &Fleet, tenants: u32, count: u32, dataplane: &Gateway) -> 
         while ask.send_on(&mut caller).unwrap().text() != text {
             std::thread::sleep(LOOK);
         }
-        from_sent.push(sent.elapsed());
-        from_stored.push(stored.elapsed());
+        edits.push(Edit { text, sent, stored, seen: Instant::now() });
         std::thread::sleep(BETWEEN);
     }
-    (from_sent, from_stored)
+    edits
 }
 
 fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-fn row(what: &str, mut took: Vec<Duration>) {
+fn row(what: &str, took: impl Iterator<Item = Duration>) {
+    let mut took: Vec<Duration> = took.collect();
     took.sort_unstable();
     let at = |part: usize| took.get((took.len() * part / 100).min(took.len() - 1)).copied().map_or(0.0, millis);
     let mean = millis(took.iter().sum::<Duration>()) / took.len() as f64;
     println!("{what}: mean {mean:.1} ms, p50 {:.1}, p99 {:.1}, max {:.1}", at(50), at(99), at(100));
 }
 
-fn main() {
-    let Arguments { routes, each, edits: count, churn } = Arguments::parse();
-    let tenants = (routes / each).max(1);
-    let kubernetes = Kubernetes::start().unwrap();
+/// How long edits took, and how much of that the API server: another client's watch sees an edit no sooner.
+fn tell(mut edits: Vec<Edit>, watched: &Watched) {
+    let watched =
+        |edit: &Edit| watched.at(&edit.text).map_or(Duration::ZERO, |at| at.saturating_duration_since(edit.stored));
+    row("from sent to seen", edits.iter().map(|edit| edit.seen - edit.sent));
+    row("from stored to seen", edits.iter().map(|edit| edit.seen - edit.stored));
+    row("from stored to seen by another watch of the API server", edits.iter().map(watched));
+    edits.sort_by_key(|edit| std::cmp::Reverse(edit.seen - edit.stored));
+    for edit in edits.iter().take(SLOWEST) {
+        let (seen, watched) = (millis(edit.seen - edit.stored), millis(watched(edit)));
+        println!("  {}: {seen:.1} ms, the other watch {watched:.1} ms", edit.text);
+    }
+}
+
+/// Edits while others are edited too, and a watch beside the operator's notes what it sees. With how many others.
+fn under_churn(kubernetes: &Kubernetes, how: &Arguments, dataplane: &Gateway, watched: &Watched) -> (Vec<Edit>, u32) {
+    let Arguments { each, edits: count, churn, .. } = *how;
+    let tenants = how.tenants();
     // Its connections live as long as the runtime that it is used in.
     let fleet = async || Fleet::new(&kubernetes.kubeconfig(), tenants, each).await.unwrap();
+    let (over, churned) = (AtomicBool::new(false), AtomicU32::new(0));
+    let until = async || {
+        while !over.load(Ordering::Acquire) {
+            tokio::time::sleep(BETWEEN).await;
+        }
+    };
+    let edited = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            block_on(async {
+                let fleet = fleet().await;
+                tokio::select! { ended = fleet.watch(watched) => ended.unwrap(), () = until() => {} }
+            });
+        });
+        scope.spawn(|| {
+            block_on(async {
+                let fleet = fleet().await;
+                while churn > 0 && !over.load(Ordering::Acquire) {
+                    let number = churned.fetch_add(1, Ordering::AcqRel);
+                    fleet.edit(number * 7 % tenants, 1 + number % (each - 1), &format!("{number}")).await.unwrap();
+                    std::thread::sleep(Duration::from_secs(1) / churn);
+                }
+            });
+        });
+        let edited = block_on(async { edits(&fleet().await, tenants, count, dataplane).await });
+        over.store(true, Ordering::Release);
+        edited
+    });
+    (edited, churned.into_inner())
+}
+
+fn main() {
+    let how = Arguments::parse();
+    let (tenants, each, count) = (how.tenants(), how.each, how.edits);
+    let kubernetes = Kubernetes::start().unwrap();
     let began = Instant::now();
-    block_on(async { fleet().await.make().await }).unwrap();
+    let fleet = async { Fleet::new(&kubernetes.kubeconfig(), tenants, each).await?.make().await };
+    block_on(fleet).unwrap();
     println!("{} routes of {tenants} tenants made in {:.0?}", tenants * each, began.elapsed());
     let began = Instant::now();
     let operator = Operator::start(&kubernetes, "first").unwrap();
@@ -141,26 +206,11 @@ fn main() {
         println!("{what}: {} MiB, idle {:.1} % of a core", after.resident_kib / 1024, percent(before, after));
     }
     let writes = status_writes(&kubernetes);
-    let (over, churned) = (AtomicBool::new(false), AtomicU32::new(0));
-    let (from_sent, from_stored) = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            block_on(async {
-                let fleet = fleet().await;
-                while churn > 0 && !over.load(Ordering::Acquire) {
-                    let number = churned.fetch_add(1, Ordering::AcqRel);
-                    fleet.edit(number * 7 % tenants, 1 + number % (each - 1), &format!("{number}")).await.unwrap();
-                    std::thread::sleep(Duration::from_secs(1) / churn);
-                }
-            });
-        });
-        let seen = block_on(async { edits(&fleet().await, tenants, count, &gateway).await });
-        over.store(true, Ordering::Release);
-        seen
-    });
-    row("from sent to seen", from_sent);
-    row("from stored to seen", from_stored);
+    let watched = Watched::default();
+    let (edited, churned) = under_churn(&kubernetes, &how, &gateway, &watched);
+    tell(edited, &watched);
     wait_quiet(&kubernetes);
-    let all = f64::from(count + churned.load(Ordering::Acquire));
+    let all = f64::from(count + churned);
     println!("{:.2} writes of a status an edit", (status_writes(&kubernetes) - writes) as f64 / all);
     let spent = |before: Usage, after: Usage| (after.cpu - before.cpu).as_secs_f64() * 1e3 / all;
     let after = (cost(&operator), cost(&gateway));

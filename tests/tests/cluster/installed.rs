@@ -93,6 +93,12 @@ impl Installed {
     }
 }
 
+/// Upgrades the release to what the README installs, and more values.
+pub(crate) fn upgrade(installed: &Installed, more: &str) {
+    let values = "--values charts/postern/values-kind.yaml";
+    installed.kind.run(&format!("helm upgrade postern charts/postern --namespace {SYSTEM} {values} {more}")).unwrap();
+}
+
 /// How the cluster is, for whoever reads a failure.
 pub(crate) fn state(kind: &Kind) -> String {
     let say = |line: &str| kind.run(line).unwrap_or_else(|error| error.to_string());

@@ -9,6 +9,8 @@ mod installed;
 mod outage;
 mod rollout;
 mod serve;
+mod sets;
+mod upgrade;
 
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
@@ -23,7 +25,7 @@ static INSTALLED: Mutex<Option<Result<Installed, String>>> = Mutex::new(None);
 /// A test by its name.
 type Named = (&'static str, fn(&Installed));
 
-const TESTS: [Named; 16] = [
+const TESTS: [Named; 17] = [
     ("the_readme_is_true", serve::the_readme_is_true),
     ("the_examples_are_served", serve::the_examples_are_served),
     ("events_are_delivered", serve::events_are_delivered),
@@ -34,6 +36,7 @@ const TESTS: [Named; 16] = [
     ("operators_are_killed", outage::operators_are_killed),
     ("the_authority_is_replaced", outage::the_authority_is_replaced),
     ("the_api_server_is_away", outage::the_api_server_is_away),
+    ("a_second_set_serves_its_own_tenants", sets::a_second_set_serves_its_own_tenants),
     ("gateways_are_scaled", rollout::gateways_are_scaled),
     ("delivers_are_scaled", rollout::delivers_are_scaled),
     ("everything_is_restarted", rollout::everything_is_restarted),
@@ -41,6 +44,9 @@ const TESTS: [Named; 16] = [
     ("a_canary_that_does_not_run_is_taken_back", rollout::a_canary_that_does_not_run_is_taken_back),
     ("a_canary_whose_answers_are_errors_is_taken_back", rollout::a_canary_whose_answers_are_errors_is_taken_back),
 ];
+
+/// The one that needs an earlier revision.
+const UPGRADE: Named = ("an_earlier_build_is_upgraded", upgrade::an_earlier_build_is_upgraded);
 
 fn run(test: fn(&Installed)) -> Result<(), Failed> {
     let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -57,10 +63,13 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(1);
     let missing = tests::kind::engine();
     if let Some(why) = &missing {
-        eprintln!("cluster: NOT RUN, because there is no Docker engine: {why}");
+        eprintln!("cluster: NOT RUN: {why}");
     }
-    let trials =
-        TESTS.into_iter().map(|(name, test)| Trial::test(name, move || run(test)).with_ignored_flag(missing.is_some()));
+    let trial = |(name, test): Named, runs: bool| {
+        Trial::test(name, move || run(test)).with_ignored_flag(missing.is_some() || !runs)
+    };
+    let upgrade = trial(UPGRADE, std::env::var_os(upgrade::EARLIER).is_some());
+    let trials = TESTS.into_iter().map(|test| trial(test, true)).chain([upgrade]);
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
     drop(INSTALLED.lock().unwrap_or_else(PoisonError::into_inner).take());
     conclusion.exit_code()

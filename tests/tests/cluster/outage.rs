@@ -11,7 +11,7 @@ use crate::installed::{HOST, Installed, SYSTEM};
 const AWAY: Duration = Duration::from_secs(120);
 
 /// A route that answers with a status of its own.
-fn showing(status: u16) -> String {
+pub(crate) fn showing(status: u16) -> String {
     let fallback = format!("      fallback: {{status: {status}, body: shown}}");
     route("shown", "/shown", &fallback).replace("name: echo", "name: nobody")
 }

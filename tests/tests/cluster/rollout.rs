@@ -1,12 +1,13 @@
 //! Pods come and go: no call fails, and no event is lost.
 
+use tests::kind::IMAGE;
 use tests::load::Load;
 
-use crate::installed::{HOST, Installed, SYSTEM};
+use crate::installed::{HOST, Installed, SYSTEM, upgrade};
 use crate::serve::with_events;
 
 /// Runs something under calls and events: none of the calls may fail, none of the events be lost.
-fn unnoticed(installed: &Installed, done: impl FnOnce()) {
+pub(crate) fn unnoticed(installed: &Installed, done: impl FnOnce()) {
     let load = Load::start(installed.kind.requests, HOST, "/echo");
     with_events(installed, 50, done);
     let counted = load.counted();
@@ -65,13 +66,10 @@ pub(crate) fn everything_is_restarted(installed: &Installed) {
 
 /// An upgrade to another image by Helm, and back.
 pub(crate) fn a_release_is_upgraded_and_rolled_back(installed: &Installed) {
-    let image = "ghcr.io/postern-dev/postern";
-    let line = format!("docker tag {image}:0.1.0 {image}:next && kind load docker-image {image}:next");
+    let line = format!("docker tag {IMAGE}:0.1.0 {IMAGE}:next && kind load docker-image {IMAGE}:next");
     installed.kind.run(&line).unwrap();
     unnoticed(installed, || {
-        let upgrade = "helm upgrade postern charts/postern --namespace postern-system \
-                       --values charts/postern/values-kind.yaml --set image.tag=next --wait --timeout 5m";
-        installed.kind.run(upgrade).unwrap();
+        upgrade(installed, "--set image.tag=next --wait --timeout 5m");
         let images = format!(
             "-n {SYSTEM} get pods -l app.kubernetes.io/name=postern -o jsonpath='{{.items[*].spec.containers[*].image}}'"
         );
@@ -83,11 +81,10 @@ pub(crate) fn a_release_is_upgraded_and_rolled_back(installed: &Installed) {
 
 /// A canary set whose image does not run is taken back by itself, and nobody notices.
 pub(crate) fn a_canary_that_does_not_run_is_taken_back(installed: &Installed) {
-    let image = "ghcr.io/postern-dev/postern";
     let build = format!(
-        "printf 'FROM {image}:0.1.0\\nENTRYPOINT [\"/postern\", \"no-such-command\"]\\n' | docker build -t {image}:broken -"
+        "printf 'FROM {IMAGE}:0.1.0\\nENTRYPOINT [\"/postern\", \"no-such-command\"]\\n' | docker build -t {IMAGE}:broken -"
     );
-    installed.kind.run(&format!("{build} && kind load docker-image {image}:broken")).unwrap();
+    installed.kind.run(&format!("{build} && kind load docker-image {IMAGE}:broken")).unwrap();
     unnoticed(installed, || {
         upgrade(installed, "--set canary.enabled=true --set canary.image.tag=broken");
         installed.wait("it was taken back", || taken_back(installed).contains("ended by themselves"));
@@ -100,8 +97,11 @@ pub(crate) fn a_canary_that_does_not_run_is_taken_back(installed: &Installed) {
 pub(crate) fn a_canary_whose_answers_are_errors_is_taken_back(installed: &Installed) {
     let acme = tests::traffic::manifests(installed.receiver.address);
     let canary = acme.replacen("spec:\n", "spec:\n  rollout: {gateways: Canary}\n", 1);
-    let analysis = "--set canary.enabled=true --set canary.analysis.for=10m --set canary.analysis.interval=1s";
+    let analysis = "--set canary.enabled=true --set canary.analysis.always=true --set canary.analysis.for=10s \
+                    --set canary.analysis.interval=1s";
     upgrade(installed, &format!("{analysis} --wait"));
+    // Nothing came in the first time; it begins anew.
+    installed.wait("it is undecided once", || taken_back(installed).contains("undecided"));
     installed.kind.apply(&canary).unwrap();
     installed.wait("the canary set alone has it", || installed.kubectl("get tenant acme").contains("1/1"));
     let load = Load::start(installed.kind.requests, HOST, "/echo");
@@ -118,12 +118,6 @@ pub(crate) fn a_canary_whose_answers_are_errors_is_taken_back(installed: &Instal
     installed.kind.apply(&tests::manifests::route("echo", "/echo", "")).unwrap();
     installed.kind.apply(&acme).unwrap();
     upgrade(installed, "--set canary.enabled=false");
-}
-
-fn upgrade(installed: &Installed, more: &str) {
-    let line =
-        "helm upgrade postern charts/postern --namespace postern-system --values charts/postern/values-kind.yaml";
-    installed.kind.run(&format!("{line} {more}")).unwrap();
 }
 
 /// What the analysis said.

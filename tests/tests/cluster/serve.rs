@@ -60,14 +60,24 @@ pub(crate) fn the_examples_are_served(installed: &Installed) {
     installed.kubectl("delete namespace umbrella globex postern-hooks --wait=false");
 }
 
+/// Says that it is over, at its end.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 /// Sends events while something is done; then every one that was acknowledged must have been delivered, in order.
 pub(crate) fn with_events(installed: &Installed, rate: u32, done: impl FnOnce()) {
     static RUNS: AtomicU32 = AtomicU32::new(1);
     let (steady, over) = (Steady::run(RUNS.fetch_add(1, Ordering::Relaxed)), AtomicBool::new(false));
     std::thread::scope(|scope| {
         scope.spawn(|| steady.send(&[installed.kind.requests], rate, &|| over.load(Ordering::Acquire)));
+        // Also when it panics: nobody would end the sender.
+        let _over = Over(&over);
         done();
-        over.store(true, Ordering::Release);
     });
     let acknowledged = steady.acknowledged();
     let arrived = settled_all(&[&installed.receiver], &acknowledged);
