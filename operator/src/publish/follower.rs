@@ -90,7 +90,7 @@ impl Follower {
     /// Marks what is different now.
     pub(super) fn change(&self, delta: &Delta) {
         let mut waits = self.lock();
-        let Waits { needs, endpoints, tenants, removed, endpoints_removed, .. } = &mut *waits;
+        let Waits { have, needs, endpoints, tenants, removed, endpoints_removed, .. } = &mut *waits;
         for (name, _) in &delta.tenants {
             removed.remove(name);
             tenants.insert(name.clone());
@@ -102,9 +102,11 @@ impl Follower {
         tenants.extend(delta.labels.iter().map(|(name, _)| name.clone()));
         for name in &delta.removed {
             tenants.remove(name);
-            removed.insert(name.clone());
+            if have.contains_key(name) {
+                removed.insert(name.clone());
+            }
         }
-        for one in &delta.endpoints {
+        for one in delta.endpoints.iter().filter(|one| needs.has(&one.service)) {
             endpoints_removed.remove(&one.service);
             endpoints.insert(one.service.clone());
         }
@@ -136,7 +138,7 @@ impl Follower {
         }
     }
 
-    fn try_next(&self, board: &Board) -> Option<Message> {
+    pub(super) fn try_next(&self, board: &Board) -> Option<Message> {
         // The board first, always: it marks followers while it is locked.
         let posted = board.lock();
         let mut waits = self.lock();
@@ -162,11 +164,13 @@ impl Follower {
         std::mem::take(&mut waits.complete).then_some(Message::Complete(Complete {}))
     }
 
-    /// What is to be said of a tenant; nothing while endpoints that it leads to have to be said first.
+    /// What is to be said of a tenant: nothing of one that it neither has nor serves, and nothing while endpoints that
+    /// the tenant leads to have to be said first.
     fn next_of(&self, name: &TenantName, posted: &Posted, waits: &mut Waits) -> Option<Message> {
         if !posted.selects(&self.set, name) {
+            waits.have.remove(name)?;
             waits.leave(name, posted);
-            return waits.have.remove(name).map(|_| Message::Removed(name.to_string()));
+            return Some(Message::Removed(name.to_string()));
         }
         let published = posted.tenant(name)?;
         let has = waits.have.get(name);

@@ -10,6 +10,8 @@ mod needs;
 mod reviewer;
 mod selects;
 mod service;
+#[cfg(test)]
+mod tests;
 
 pub use board::{Applied, Board, Heard, Publisher};
 pub use follower::{Follower, Have, Set};

@@ -19,7 +19,7 @@ mod change;
 mod index;
 mod settle;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod would;
 
 use index::Index;

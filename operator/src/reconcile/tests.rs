@@ -6,7 +6,7 @@ use crate::compile::compile;
 use crate::gather::{Meta, Raw};
 use policy::snapshot::{Revision, Snapshot};
 
-fn raw(kind: Kind, namespace: &str, name: &str, value: Value) -> Raw {
+pub(crate) fn raw(kind: Kind, namespace: &str, name: &str, value: Value) -> Raw {
     let labels = value["metadata"]["labels"].as_object().into_iter().flatten();
     let labels = labels.map(|(key, value)| (key.clone(), value.as_str().unwrap().to_owned())).collect();
     let object = ObjectRef::new(kind, namespace, name);
@@ -20,17 +20,17 @@ fn tenant(name: &str, more: Value) -> Raw {
     raw(Kind::Tenant, "", name, json!({"spec": spec}))
 }
 
-fn route(namespace: &str, name: &str, rule: Value) -> Raw {
+pub(crate) fn route(namespace: &str, name: &str, rule: Value) -> Raw {
     let mut whole = json!({"authentication": {"type": "None"}, "backendRefs": [{"name": "svc", "port": 80}]});
     whole.as_object_mut().unwrap().extend(rule.as_object().unwrap().clone());
     raw(Kind::Route, namespace, name, json!({"spec": {"rules": [whole]}}))
 }
 
-fn service(namespace: &str) -> Raw {
+pub(crate) fn service(namespace: &str) -> Raw {
     raw(Kind::Service, namespace, "svc", json!({"spec": {"ports": [{"name": "http", "port": 80}]}}))
 }
 
-fn slice(namespace: &str, address: &str) -> Raw {
+pub(crate) fn slice(namespace: &str, address: &str) -> Raw {
     let labels = json!({"labels": {"kubernetes.io/service-name": "svc"}});
     let value = json!({"metadata": labels, "ports": [{"name": "http", "port": 8080}],
         "endpoints": [{"addresses": [address]}]});
