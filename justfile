@@ -23,8 +23,10 @@ test-all *ARGS:
     cargo build --locked -p cli
     if [ $# != 0 ]; then exec tests/servers/with-docker cargo test --locked --workspace "$@"; fi
     cargo test --quiet --locked --workspace --no-run
-    tests/servers/with-docker cargo test --locked -p tests --test cluster >target/cluster.log 2>&1 &
+    # A group of its own, so that all of it can be ended when the others are interrupted.
+    setsid tests/servers/with-docker cargo test --locked -p tests --test cluster >target/cluster.log 2>&1 &
     cluster=$! failed=0
+    trap 'kill -- "-$cluster" 2>/dev/null || true' EXIT
     POSTERN_NO_DOCKER="they run beside these" cargo test --locked --workspace || failed=$?
     wait "$cluster" || failed=$?
     cat target/cluster.log

@@ -158,9 +158,12 @@ async fn analysis(args: &Args, client: &Client, release: &Release) -> Result<Exi
                 return Ok(ExitCode::from(UNDECIDED));
             }
             Verdict::Good => {
-                out::line(
-                    "no worse than the stable set: make its image the stable one (image.tag), and canary.enabled false",
-                );
+                let next = if args.always {
+                    ""
+                } else {
+                    ": make its image the stable one (image.tag), and canary.enabled false"
+                };
+                out::line(format_args!("no worse than the stable set{next}"));
                 return Ok(ExitCode::SUCCESS);
             }
         }

@@ -36,14 +36,14 @@ struct Arguments {
     churn: u32,
 }
 
-/// Edits that are told one by one.
-const SLOWEST: usize = 5;
 impl Arguments {
     fn tenants(&self) -> u32 {
         (self.routes / self.each).max(1)
     }
 }
 
+/// Edits that are told one by one.
+const SLOWEST: usize = 5;
 /// Between two edits that are timed: their statuses are written apart.
 const BETWEEN: Duration = Duration::from_millis(50);
 /// How often callers look.
