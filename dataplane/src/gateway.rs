@@ -195,7 +195,8 @@ impl Apply for Applier {
     }
 
     fn hello(&self) -> (Vec<push::Tenant>, Vec<ServicePort>) {
-        let keeper = self.keeper();
+        let mut keeper = self.keeper();
+        keeper.begin();
         let tenant = |(name, revision, hash): (TenantName, Revision, ContentHash)| push::Tenant {
             name: name.to_string(),
             revision: Some(push::Revision { term: revision.term, n: revision.n }),

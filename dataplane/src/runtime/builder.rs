@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use policy::attach::Attached;
 use policy::authentication::{Authenticator, Methods};
 use policy::cors::Cors;
@@ -85,6 +85,11 @@ impl Builder {
     /// A Service that no tenant names any more.
     pub fn endpoints_gone(&self, service: &ServicePort) {
         self.upstreams.forget_service(service);
+    }
+
+    /// Forgets the Services that no tenant of now leads to and that are not among those to keep: which.
+    pub fn retain_endpoints(&self, keep: &HashSet<ServicePort>) -> Vec<ServicePort> {
+        self.upstreams.retain_services(keep)
     }
 
     /// The Services that the tenants of now lead to.

@@ -55,7 +55,7 @@ pub struct OperatorSettings {
 pub trait Apply: Send + Sync {
     /// Applies changes in their order.
     fn apply(&self, changes: Vec<Change>) -> Vec<Answer>;
-    /// What is there.
+    /// What is there, for a publisher that is about to be followed.
     fn hello(&self) -> (Vec<push::Tenant>, Vec<ServicePort>);
 }
 

@@ -8,6 +8,7 @@ use hashbrown::{HashMap, HashSet};
 use policy::names::{ObjectRef, TenantName};
 use policy::problem::Severity;
 use policy::snapshot::{Blob, ObjectEntry, ObjectIr, ObjectState, Snapshot, TenantSnapshot};
+use policy::upstream::ServicePort;
 
 use super::Volume;
 use super::volume::Loaded;
@@ -78,13 +79,15 @@ pub struct Keeper {
     pub(super) builder: Builder,
     live: Arc<ArcSwap<Runtime>>,
     pub(super) volume: Option<Volume>,
+    /// The Services that a publisher told of since it was said what is here, until it has said everything.
+    pub(super) told: Option<HashSet<ServicePort>>,
 }
 
 impl Keeper {
     /// A keeper that serves what the volume kept, until a snapshot comes.
     #[must_use]
     pub fn new(builder: Builder, live: Arc<ArcSwap<Runtime>>, volume: Option<Volume>) -> Self {
-        let mut keeper = Self { tenants: HashMap::new(), builder, live, volume };
+        let mut keeper = Self { tenants: HashMap::new(), builder, live, volume, told: None };
         let Loaded { tenants, endpoints, errors } = keeper.volume.as_ref().map(Volume::load).unwrap_or_default();
         for error in errors {
             tracing::warn!(error = &error as &dyn std::error::Error, "something of the last good is lost");

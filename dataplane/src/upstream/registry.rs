@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwapOption;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use policy::circuit_breaker::{Breaker, CircuitBreakerIr};
 use policy::names::TenantName;
 use policy::retry::RetryBudget;
@@ -196,6 +196,18 @@ impl Registry {
     /// A Service that no snapshot names any more.
     pub fn forget_service(&self, service: &ServicePort) {
         self.lock().services.remove(service);
+    }
+
+    /// Forgets the Services that no upstream leads to and that are not among those to keep: which.
+    pub fn retain_services(&self, keep: &HashSet<ServicePort>) -> Vec<ServicePort> {
+        let mut core = self.lock();
+        let known: Vec<ServicePort> =
+            core.services.keys().filter(|service| !keep.contains(*service)).cloned().collect();
+        let forgotten: Vec<ServicePort> = known.into_iter().filter(|service| core.named(service).is_empty()).collect();
+        for service in &forgotten {
+            core.services.remove(service);
+        }
+        forgotten
     }
 
     /// Every upstream that somebody holds: for the admin port, metrics and name resolution.

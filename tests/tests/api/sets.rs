@@ -99,6 +99,12 @@ fn a_set_is_told_of_the_endpoints_of_its_tenants_and_of_no_others() {
     big.restart().unwrap();
     becomes_told(&big, &own);
     assert_eq!(endpoints(&cluster.dataplane), both);
+    // It died between the endpoints of a tenant and the tenant, or nobody told it that both are gone.
+    big.kill();
+    let left = big.data().join("last-good").join(both[0]);
+    std::fs::copy(cluster.dataplane.data().join("last-good").join(both[0]), &left).unwrap();
+    big.restart().unwrap();
+    becomes_told(&big, &own);
 }
 
 #[test]
