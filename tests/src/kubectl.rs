@@ -4,6 +4,10 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+/// How often a server is asked that has no time to answer: on a machine that does much at once it may take longer than the
+/// half minute that it gives itself.
+const TRIES: usize = 4;
+
 /// The program, and the file by which it finds its cluster.
 #[derive(Clone, Debug)]
 pub struct Kubectl {
@@ -23,6 +27,16 @@ impl Kubectl {
     }
 
     fn kubectl_with(&self, arguments: &[&str], input: &str) -> io::Result<String> {
+        for _ in 1..TRIES {
+            match self.once(arguments, input) {
+                Err(error) if error.to_string().contains("Error from server (Timeout)") => {}
+                answered => return answered,
+            }
+        }
+        self.once(arguments, input)
+    }
+
+    fn once(&self, arguments: &[&str], input: &str) -> io::Result<String> {
         let mut command = Command::new(&self.program);
         // What it remembers of a server is that cluster's.
         let home = self.kubeconfig.parent().map(PathBuf::from).unwrap_or_default();
