@@ -183,7 +183,9 @@ impl Apply for Applier {
     fn apply(&self, changes: Vec<Change>) -> Vec<Answer> {
         let complete = changes.iter().any(|change| matches!(change, Change::Complete));
         let mut keeper = self.keeper();
+        let timer = self.metrics.snapshot_apply.start_timer();
         let answers = keeper.change(changes);
+        timer.observe_duration();
         self.tell_delivers(&keeper);
         let (last_good, not_programmed) = keeper.standing();
         drop(keeper);

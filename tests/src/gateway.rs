@@ -153,10 +153,16 @@ impl Gateway {
         }
     }
 
+    /// What it counts, as Prometheus reads it; empty while it does not answer.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        get("localhost", "/metrics").send(self.admin).map(|answer| answer.text()).unwrap_or_default()
+    }
+
     /// The value of a metric, named with its labels; 0 while it has none.
     #[must_use]
     pub fn metric(&self, name: &str) -> u64 {
-        let metrics = get("localhost", "/metrics").send(self.admin).map(|answer| answer.text()).unwrap_or_default();
+        let metrics = self.metrics();
         let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.and_then(|number| number.trim().parse().ok()).unwrap_or_default()
     }

@@ -115,6 +115,12 @@ impl Operator {
         Err(io::Error::other(format!("the operator did not become ready:\n{}", self.printed())))
     }
 
+    /// What it counts, as Prometheus reads it; empty while it does not answer.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        get("localhost", "/metrics").send(self.admin).map(|answer| answer.text()).unwrap_or_default()
+    }
+
     /// What its admin port says of its readiness.
     #[must_use]
     pub fn readiness(&self) -> String {

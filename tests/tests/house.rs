@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -96,6 +97,29 @@ fn the_description_of_the_admin_port_is_yaml_and_names_every_path() {
     ] {
         assert!(paths.contains_key(path), "{path}");
     }
+}
+
+/// Words that begin as metrics do, between these signs.
+fn metrics(text: &str, sign: char) -> BTreeSet<String> {
+    let words = text.split(sign).filter_map(|word| word.split(['{', ' ']).next());
+    let is_metric = |word: &&str| word.starts_with("postern_") && word.len() > "postern_".len();
+    let is_whole =
+        |word: &&str| !word.ends_with('_') && word.chars().all(|sign| sign.is_ascii_lowercase() || sign == '_');
+    words.filter(is_metric).filter(is_whole).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_metric_is_told_by_a_page_and_no_page_tells_of_others() {
+    let (mut found, mut shown) = (Vec::new(), BTreeSet::new());
+    ["dataplane/src", "operator/src"].iter().for_each(|folder| sources(&root().join(folder), &mut found));
+    for path in found {
+        shown.append(&mut metrics(&fs::read_to_string(&path).unwrap(), '"'));
+    }
+    let pages = ["docs/operations.md", "docs/operator.md", "docs/events.md", "docs/troubleshooting.md"];
+    let told: BTreeSet<String> = pages.iter().flat_map(|path| metrics(&page(path), '`')).collect();
+    assert!(shown.len() > 20);
+    assert_eq!(shown.difference(&told).collect::<Vec<_>>(), [""; 0], "no page tells of these");
+    assert_eq!(told.difference(&shown).collect::<Vec<_>>(), [""; 0], "nothing counts these");
 }
 
 #[test]

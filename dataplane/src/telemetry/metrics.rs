@@ -16,6 +16,8 @@ use prometheus::{
 /// Upper bounds of the duration histogram, in seconds.
 const DURATION_BUCKETS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+/// Upper bounds of what a change of the snapshot takes, in seconds; the first one has all tenants.
+const APPLY_BUCKETS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0, 10.0];
 /// The tenant label of requests that no tenant has.
 const NO_TENANT: &str = "";
 
@@ -60,6 +62,8 @@ pub struct Metrics {
     pub access_log_dropped: IntCounter,
     /// Snapshots that were applied.
     pub snapshots_applied: IntCounter,
+    /// How long a change of the snapshot took to be in force and kept.
+    pub snapshot_apply: Histogram,
     provider_ranges: IntGaugeVec,
     /// Objects, by state: `programmed`, `last_good`, `not_programmed`.
     pub objects: IntGaugeVec,
@@ -67,6 +71,12 @@ pub struct Metrics {
 
 fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
     let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn histogram(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
+    let metric = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?;
     registry.register(Box::new(metric.clone()))?;
     Ok(metric)
 }
@@ -126,6 +136,12 @@ impl Metrics {
             )?,
             access_log_dropped: counter(&r, "postern_access_log_dropped_total", "Access-log lines dropped")?,
             snapshots_applied: counter(&r, "postern_snapshots_applied_total", "Snapshots applied")?,
+            snapshot_apply: histogram(
+                &r,
+                "postern_snapshot_apply_seconds",
+                "From a change of the snapshot that came until it was in force and kept",
+                APPLY_BUCKETS,
+            )?,
             provider_ranges: gauges(
                 &r,
                 "postern_provider_ranges_timestamp_seconds",

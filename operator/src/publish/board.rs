@@ -224,6 +224,9 @@ impl Board {
 
     /// What a dataplane said of a tenant.
     pub fn heard(&self, follower: &Follower, tenant: TenantName, applied: Applied) {
+        if let Some(took) = follower.answered(&tenant, applied.revision) {
+            self.metrics.acks.observe(took.as_secs_f64());
+        }
         if let Some(of) = self.lock().applied.get_mut(&follower.id) {
             of.insert(tenant.clone(), applied);
         }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use policy::names::TenantName;
 use policy::snapshot::{ContentHash, Revision};
@@ -44,7 +45,10 @@ struct Waits {
     have: Have,
     needs: Needs,
     endpoints: BTreeSet<ServicePort>,
-    tenants: BTreeSet<TenantName>,
+    /// Since when.
+    tenants: BTreeMap<TenantName, Instant>,
+    /// Those that were sent and not answered, with the time since when they were to be.
+    unanswered: BTreeMap<TenantName, (Revision, Instant)>,
     removed: BTreeSet<TenantName>,
     endpoints_removed: BTreeSet<ServicePort>,
     /// Whether it is still to be told that it has everything.
@@ -64,23 +68,24 @@ impl Follower {
 
     /// Marks what is different from what it has; nothing of what it has is sent again.
     pub(super) fn resume(&self, posted: &Posted) {
-        let mut waits = self.lock();
-        let Waits { have, needs, endpoints, tenants, removed, complete, .. } = &mut *waits;
-        endpoints.extend(posted.endpoints.keys().cloned());
+        let (mut waits, now) = (self.lock(), Instant::now());
+        waits.endpoints.extend(posted.endpoints.keys().cloned());
         for (name, published) in &posted.tenants {
             if !posted.selects(&self.set, name) {
-                if have.contains_key(name) {
-                    removed.insert(name.clone());
+                if waits.have.contains_key(name) {
+                    waits.removed.insert(name.clone());
                 }
                 continue;
             }
             // Nothing can be said of one that was not published: what it has stays.
-            let known = published.as_ref().is_none_or(|one| have.get(name).is_some_and(|(_, hash)| *hash == one.hash));
+            let has = |one: &Published| waits.have.get(name).is_some_and(|(_, hash)| *hash == one.hash);
+            let known = published.as_ref().is_none_or(has);
             // Where it leads is looked at all the same, by who does not get all.
-            if !known || !needs.all() {
-                tenants.insert(name.clone());
+            if !known || !waits.needs.all() {
+                waits.mark(name, now);
             }
         }
+        let Waits { have, removed, complete, .. } = &mut *waits;
         removed.extend(have.keys().filter(|name| !posted.tenants.contains_key(*name)).cloned());
         *complete = true;
         drop(waits);
@@ -89,17 +94,17 @@ impl Follower {
 
     /// Marks what is different now.
     pub(super) fn change(&self, delta: &Delta) {
-        let mut waits = self.lock();
-        let Waits { have, needs, endpoints, tenants, removed, endpoints_removed, .. } = &mut *waits;
+        let (mut waits, now) = (self.lock(), Instant::now());
         for (name, _) in &delta.tenants {
-            removed.remove(name);
-            tenants.insert(name.clone());
+            waits.removed.remove(name);
+            waits.mark(name, now);
         }
-        if !needs.all() {
-            tenants.extend(delta.services.iter().map(|(name, _)| name.clone()));
+        if !waits.needs.all() {
+            delta.services.iter().for_each(|(name, _)| waits.mark(name, now));
         }
         // One that is selected now, or not any more.
-        tenants.extend(delta.labels.iter().map(|(name, _)| name.clone()));
+        delta.labels.iter().for_each(|(name, _)| waits.mark(name, now));
+        let Waits { have, needs, endpoints, tenants, removed, endpoints_removed, .. } = &mut *waits;
         for name in &delta.removed {
             tenants.remove(name);
             if have.contains_key(name) {
@@ -116,6 +121,14 @@ impl Follower {
         }
         drop(waits);
         self.more.notify_one();
+    }
+
+    /// It answered for a tenant: how long after it was to be sent. Nothing where the answer is of an earlier revision.
+    pub(super) fn answered(&self, tenant: &TenantName, of: Revision) -> Option<Duration> {
+        let mut waits = self.lock();
+        let (_, since) = waits.unanswered.get(tenant).filter(|(revision, _)| *revision == of).copied()?;
+        waits.unanswered.remove(tenant);
+        Some(since.elapsed())
     }
 
     pub(super) fn close(&self) {
@@ -148,13 +161,14 @@ impl Follower {
                     return Some(Message::Endpoints(encoded.clone()));
                 }
             }
-            let Some(name) = waits.tenants.pop_first() else { break };
-            if let Some(message) = self.next_of(&name, &posted, &mut waits) {
+            let Some((name, since)) = waits.tenants.pop_first() else { break };
+            if let Some(message) = self.next_of((&name, since), &posted, &mut waits) {
                 return Some(message);
             }
         }
         if let Some(name) = waits.removed.pop_first() {
             waits.have.remove(&name);
+            waits.unanswered.remove(&name);
             waits.leave(&name, &posted);
             return Some(Message::Removed(name.to_string()));
         }
@@ -166,9 +180,10 @@ impl Follower {
 
     /// What is to be said of a tenant: nothing of one that it neither has nor serves, and nothing while endpoints that
     /// the tenant leads to have to be said first.
-    fn next_of(&self, name: &TenantName, posted: &Posted, waits: &mut Waits) -> Option<Message> {
+    fn next_of(&self, (name, since): (&TenantName, Instant), posted: &Posted, waits: &mut Waits) -> Option<Message> {
         if !posted.selects(&self.set, name) {
             waits.have.remove(name)?;
+            waits.unanswered.remove(name);
             waits.leave(name, posted);
             return Some(Message::Removed(name.to_string()));
         }
@@ -183,7 +198,7 @@ impl Follower {
         if !missing.is_empty() {
             waits.endpoints_removed.retain(|service| !missing.contains(service));
             waits.endpoints.extend(missing);
-            waits.tenants.insert(name.clone());
+            waits.mark(name, since);
             return None;
         }
         waits.leads(name, &services);
@@ -192,12 +207,18 @@ impl Follower {
         }
         let Published { revision: Revision { term, n }, encoded, hash, .. } = published.clone();
         waits.have.insert(name.clone(), (Revision { term, n }, hash));
+        waits.unanswered.insert(name.clone(), (Revision { term, n }, since));
         let revision = Some(push::Revision { term, n });
         Some(Message::Tenant(push::TenantSnapshot { name: name.to_string(), revision, body: encoded }))
     }
 }
 
 impl Waits {
+    /// A tenant is to be looked at, for as long as it waits already.
+    fn mark(&mut self, tenant: &TenantName, now: Instant) {
+        self.tenants.entry(tenant.clone()).or_insert(now);
+    }
+
     /// A tenant leads here and nowhere else.
     fn leads(&mut self, tenant: &TenantName, services: &Arc<Ports>) {
         let left = self.needs.lead(tenant, services);

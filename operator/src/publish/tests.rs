@@ -16,12 +16,15 @@ use crate::reconcile::tests::{raw, route, service, slice};
 struct Operator {
     world: World,
     board: Board,
+    metrics: Metrics,
 }
 
 impl Operator {
     fn new() -> Self {
         let (heard, _) = mpsc::channel(16);
-        let mut operator = Self { world: World::default(), board: Board::new(heard, [], Metrics::new().unwrap()) };
+        let metrics = Metrics::new().unwrap();
+        let board = Board::new(heard, [], metrics.clone());
+        let mut operator = Self { world: World::default(), board, metrics };
         for name in ["acme", "globex"] {
             operator.labelled(name, if name == "acme" { "big" } else { "small" });
             operator.world.apply(service(name));
@@ -99,4 +102,20 @@ fn a_dataplane_that_comes_with_a_tenant_of_others_gives_it_up_with_its_endpoints
         sent,
         ["endpoints globex", "endpoints acme", "tenant acme", "removed globex", "forget globex", "complete"]
     );
+}
+
+#[test]
+fn an_answer_is_counted_once_and_only_for_what_was_sent_last() {
+    let operator = Operator::new();
+    let follower = operator.follow(Have::new(), Vec::new());
+    let acme = TenantName::parse("acme").unwrap();
+    let answer = |n| {
+        let applied = Applied { revision: Revision { term: 1, n }, ..Applied::default() };
+        operator.board.heard(&follower, acme.clone(), applied);
+        operator.metrics.acks.get_sample_count()
+    };
+    let revision = operator.board.lock().tenant(&acme).unwrap().revision.n;
+    assert_eq!(answer(revision), 0, "nothing was sent yet");
+    operator.sent(&follower);
+    assert_eq!([answer(revision + 1), answer(revision), answer(revision)], [0, 1, 1]);
 }

@@ -137,6 +137,26 @@ fn tell(mut edits: Vec<Edit>, watched: &Watched) {
     }
 }
 
+/// How often each of a histogram's buckets was met since an earlier look, without those that were not.
+fn buckets(text: &str, name: &str) -> Vec<(String, u64)> {
+    let bucket = |line: &str| {
+        let (le, count) = line.strip_prefix(name)?.strip_prefix("_bucket{le=\"")?.split_once("\"} ")?;
+        Some((le.to_owned(), count.parse::<u64>().ok()?))
+    };
+    text.lines().filter_map(bucket).collect()
+}
+
+/// Where the time went, as the two count it themselves.
+fn tell_counted(name: &str, before: &str, after: &str) {
+    let (before, after) = (buckets(before, name), buckets(after, name));
+    let mut below = 0;
+    let counted = after.iter().zip(&before).filter_map(|((le, after), (_, before))| {
+        let own = (after - before) - std::mem::replace(&mut below, after - before);
+        (own > 0).then(|| format!("{own} within {le} s"))
+    });
+    println!("{name}: {}", counted.collect::<Vec<_>>().join(", "));
+}
+
 /// Edits while others are edited too, and a watch beside the operator's notes what it sees. With how many others.
 fn under_churn(kubernetes: &Kubernetes, how: &Arguments, dataplane: &Gateway, watched: &Watched) -> (Vec<Edit>, u32) {
     let Arguments { each, edits: count, churn, .. } = *how;
@@ -206,9 +226,13 @@ fn main() {
         println!("{what}: {} MiB, idle {:.1} % of a core", after.resident_kib / 1024, percent(before, after));
     }
     let writes = status_writes(&kubernetes);
+    let counted = (operator.metrics(), gateway.metrics());
     let watched = Watched::default();
     let (edited, churned) = under_churn(&kubernetes, &how, &gateway, &watched);
     tell(edited, &watched);
+    tell_counted("postern_operator_settle_seconds", &counted.0, &operator.metrics());
+    tell_counted("postern_operator_ack_seconds", &counted.0, &operator.metrics());
+    tell_counted("postern_snapshot_apply_seconds", &counted.1, &gateway.metrics());
     wait_quiet(&kubernetes);
     let all = f64::from(count + churned);
     println!("{:.2} writes of a status an edit", (status_writes(&kubernetes) - writes) as f64 / all);
