@@ -137,7 +137,7 @@ fn tell(mut edits: Vec<Edit>, watched: &Watched) {
     }
 }
 
-/// How often each of a histogram's buckets was met since an earlier look, without those that were not.
+/// A histogram's bounds, each with how often it or a lower one was met.
 fn buckets(text: &str, name: &str) -> Vec<(String, u64)> {
     let bucket = |line: &str| {
         let (le, count) = line.strip_prefix(name)?.strip_prefix("_bucket{le=\"")?.split_once("\"} ")?;
@@ -146,7 +146,8 @@ fn buckets(text: &str, name: &str) -> Vec<(String, u64)> {
     text.lines().filter_map(bucket).collect()
 }
 
-/// Where the time went, as the two count it themselves.
+/// Where the time went, as the two count it themselves: how often each bucket was met since an earlier look, without those
+/// that were not.
 fn tell_counted(name: &str, before: &str, after: &str) {
     let (before, after) = (buckets(before, name), buckets(after, name));
     let mut below = 0;
