@@ -284,7 +284,11 @@ impl Gateway {
 
     /// Applies a complete set; live when this returns.
     pub fn apply(&self, snapshot: &Snapshot) -> Applied {
-        let applied = self.applier.keeper().apply(snapshot);
+        let mut keeper = self.applier.keeper();
+        let timer = self.applier.metrics.snapshot_apply.start_timer();
+        let applied = keeper.apply(snapshot);
+        timer.observe_duration();
+        drop(keeper);
         self.applier.count(applied.last_good.len(), applied.not_programmed.len());
         self.health.snapshot_applied();
         applied

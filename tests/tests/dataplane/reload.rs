@@ -54,6 +54,8 @@ fn a_broken_route_keeps_its_last_good_even_after_a_restart_and_its_neighbours_ne
         }
     };
     works(&gateway);
+    let applied = gateway.snapshots_applied();
+    assert!(gateway.metric("postern_snapshot_apply_seconds_count") >= applied, "each of {applied} is timed");
     assert!(gateway.printed().contains("spec.rules[0]"), "the problem is printed: {}", gateway.printed());
     gateway.restart().unwrap();
     works(&gateway);
