@@ -231,7 +231,7 @@ impl Gateway {
             live: live_delivers,
         })?);
         metrics.registry().register(Box::new(EventCollector::new(&events)?))?;
-        let volume = Volume::open(&settings.data.join("last-good"))?;
+        let volume = Volume::open(&settings.data.join("last-good"), metrics.last_good_unwritten.clone())?;
         let builder = Builder::new(metrics.clone(), registry.clone()).with_countries(settings.country_database.clone());
         if let Some(fetches) = &settings.fetches {
             metrics.registry().register(fetches.collector())?;

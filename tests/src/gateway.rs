@@ -195,11 +195,12 @@ impl Gateway {
         fs::rename(beside, self.config().join(file))
     }
 
-    /// Starts it again where it was.
+    /// Kills it once its last good is on its volume, and starts it again where it was.
     ///
     /// # Errors
     /// When it does not become ready.
     pub fn restart(&mut self) -> io::Result<()> {
+        self.wait_until(|| self.metric("postern_last_good_unwritten") == 0);
         self.begin(&[])?;
         self.wait_ready()
     }

@@ -163,7 +163,7 @@ async fn forward(
     prepare(&mut parsed, rule, ids, caller.as_deref(), upgrade.is_some());
     let (target, method, host) = (parsed.target(), parsed.method.clone(), Box::from(parsed.head().host));
     let body = schema::body(core, rule, (&method, &parsed.headers), parsed.body, ended).await?;
-    let retry = rule.retry.as_ref().filter(|retry| !retry.audits()).map(|retry| &retry.decider);
+    let retry = rule.retry.as_ref().filter(|retry| !retry.audits()).map(|retry| &*retry.decider);
     let plan = ForwardPlan { tenant: &tenant.name, backends: &rule.backends, timeouts: &rule.timeouts, retry };
     let head = RequestHead { method: &method, target: &target, headers: &parsed.headers };
     let forwarded = match on_failure::concerns(rule, &method) {

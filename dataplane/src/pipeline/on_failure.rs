@@ -66,7 +66,7 @@ const KEPT_FIELDS: [HeaderName; 11] = [
 /// The block that keeps this request, should it fail.
 pub(super) fn concerns<'r>(rule: &'r Rule, method: &Method) -> Option<&'r OnFailure> {
     let guard = rule.on_failure.as_ref().filter(|guard| OnFailureIr::concerns(method) && !guard.audits());
-    guard.map(|guard| &guard.decider)
+    guard.map(|guard| &*guard.decider)
 }
 
 /// The body of a request that may have to be kept.

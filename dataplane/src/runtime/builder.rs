@@ -147,8 +147,8 @@ impl Builder {
         methods: &Methods,
     ) -> Result<Rule, BuildError> {
         let limits = self.limits(snapshot, |policy| policy.covers_rule(object, &ir.name));
-        let addresses =
-            Guard::build(ir.addresses.as_ref(), |ir| Ok::<_, BuildError>(Addresses::new(ir, self.countries.as_ref())))?;
+        let addresses = |ir: &_| Ok::<_, BuildError>(Box::new(Addresses::new(ir, self.countries.as_ref())));
+        let addresses = Guard::build(ir.addresses.as_ref(), addresses)?;
         let cors = Guard::build(ir.cors.as_ref(), |ir| Ok::<_, BuildError>(Box::new(Cors::new(ir))))?;
         let authorization = Guard::build(ir.authorization.as_ref(), |ir| Ok::<_, BuildError>(ir.clone()))?;
         let breaker = ir.circuit_breaker.as_ref().filter(|attached| attached.mode.runs()).map(|attached| &attached.ir);
@@ -172,9 +172,11 @@ impl Builder {
             security_headers: Guard::build(ir.security_headers.as_ref(), SecurityHeaders::new)?,
             forwarded_names: methods.forwarded_names().cloned().collect(),
             timeouts: ir.timeouts.clone(),
-            retry: Guard::build(ir.retry.as_ref(), |ir| Ok::<_, BuildError>(ir.clone()))?,
+            retry: Guard::build(ir.retry.as_ref(), |ir| Ok::<_, BuildError>(Box::new(ir.clone())))?,
             fallback: Guard::build(ir.fallback.as_ref(), |ir| Ok::<_, BuildError>(ir.clone()))?,
-            on_failure: Guard::build(ir.on_failure.as_ref(), |ir| Ok::<_, BuildError>(on_failure(object, ir)))?,
+            on_failure: Guard::build(ir.on_failure.as_ref(), |ir| {
+                Ok::<_, BuildError>(Box::new(on_failure(object, ir)))
+            })?,
             max_body_size: ir.max_body_size,
             backends: backends.collect(),
         })

@@ -18,7 +18,8 @@ use policy::schema::Schema;
 use super::{Addresses, Guard};
 use crate::upstream::Backend;
 
-/// What a request to a rule meets, in the order of [`policy::stage::Filter`].
+/// What a request to a rule meets, in the order of [`policy::stage::Filter`]. What is large and few rules have is boxed:
+/// there are very many rules.
 #[derive(Debug)]
 pub struct Rule {
     /// The Route, for logs: `Route acme/agents`.
@@ -28,7 +29,7 @@ pub struct Rule {
     /// Security fields that could not be compiled; not empty: every request is refused.
     pub broken_security: Vec<Arc<str>>,
     /// Addresses that may call.
-    pub addresses: Option<Guard<Addresses>>,
+    pub addresses: Option<Guard<Box<Addresses>>>,
     /// Cross-origin requests.
     pub cors: Option<Guard<Box<Cors>>>,
     /// Who may call; `None` is mode `Off`: nobody is asked.
@@ -46,11 +47,11 @@ pub struct Rule {
     /// Deadlines.
     pub timeouts: TimeoutsIr,
     /// Retries.
-    pub retry: Option<Guard<RetryIr>>,
+    pub retry: Option<Guard<Box<RetryIr>>>,
     /// The answer when the upstream has none.
     pub fallback: Option<Guard<FallbackIr>>,
     /// What is kept of a request that the upstream did not answer.
-    pub on_failure: Option<Guard<OnFailure>>,
+    pub on_failure: Option<Guard<Box<OnFailure>>>,
     /// The largest request body.
     pub max_body_size: u64,
     /// Where it goes, with shares.

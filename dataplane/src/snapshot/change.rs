@@ -5,7 +5,7 @@ use policy::names::TenantName;
 use policy::snapshot::{ContentHash, Revision, TenantSnapshot};
 use policy::upstream::{EndpointIr, ServiceEndpoints, ServicePort};
 
-use super::{Applied, Keeper, Nack, VolumeError};
+use super::{Applied, Keeper, Nack};
 
 /// One thing that is different.
 #[derive(Clone, Debug)]
@@ -68,10 +68,9 @@ impl Keeper {
         self.volume.as_ref().is_some_and(super::Volume::is_complete)
     }
 
-    /// Applies changes in their order, in force with one swap; what is kept is written after it.
+    /// Applies changes in their order, in force with one swap; what is kept is given to the volume after it.
     pub fn change(&mut self, changes: Vec<Change>) -> Vec<Answer> {
         let (mut answers, mut kept, mut swaps) = (Vec::new(), Vec::new(), false);
-        let mut gone = Vec::new();
         for change in &changes {
             match change {
                 Change::Tenant(snapshot) => {
@@ -85,7 +84,6 @@ impl Keeper {
                 }
                 Change::Removed(name) => {
                     swaps = true;
-                    gone.push(name.clone());
                     self.forget(name);
                 }
                 Change::Endpoints(endpoints) => {
@@ -101,37 +99,37 @@ impl Keeper {
         if swaps {
             self.swap();
         }
-        kept.retain(|name| !gone.contains(name));
+        self.keep_endpoints(&changes);
+        // What was taken and then removed is here no more, and is not kept.
         kept.iter().for_each(|name| self.keep(name));
-        let forgotten = if changes.iter().any(|change| matches!(change, Change::Complete)) {
-            self.forget_untold()
-        } else {
-            Vec::new()
-        };
-        if let Err(error) = self.write_rest(&changes, &forgotten) {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the last good could not be kept");
+        if changes.iter().any(|change| matches!(change, Change::Complete)) {
+            self.complete();
         }
         answers
     }
 
-    /// What is kept beside tenants.
-    fn write_rest(&self, changes: &[Change], forgotten: &[ServicePort]) -> Result<(), VolumeError> {
-        let Some(volume) = &self.volume else { return Ok(()) };
+    fn keep_endpoints(&self, changes: &[Change]) {
+        let Some(volume) = &self.volume else { return };
         for change in changes {
             match change {
-                Change::Endpoints(endpoints) => volume.keep_endpoints(endpoints)?,
-                Change::EndpointsRemoved(service) => volume.forget_endpoints(service)?,
-                Change::Complete => volume.complete()?,
-                Change::Tenant(_) | Change::Removed(_) => {}
+                Change::Endpoints(endpoints) => {
+                    if let Err(error) = volume.keep_endpoints(endpoints) {
+                        tracing::warn!(error = &error as &dyn std::error::Error, "the last good could not be kept");
+                    }
+                }
+                Change::EndpointsRemoved(service) => volume.forget_endpoints(service),
+                Change::Complete | Change::Tenant(_) | Change::Removed(_) => {}
             }
         }
-        forgotten.iter().try_for_each(|service| volume.forget_endpoints(service))
     }
 
-    /// Forgets endpoints that nothing here leads to and that no publisher knows of: left over by a process that ended
-    /// between them and their tenant, or gone while nobody was followed.
-    fn forget_untold(&mut self) -> Vec<ServicePort> {
-        self.told.take().map(|told| self.builder.retain_endpoints(&told)).unwrap_or_default()
+    /// All has been said. Endpoints that nothing here leads to and that no publisher knows of are forgotten: left over by
+    /// a process that ended between them and their tenant, or gone while nobody was followed.
+    fn complete(&mut self) {
+        let forgotten = self.told.take().map(|told| self.builder.retain_endpoints(&told)).unwrap_or_default();
+        let Some(volume) = &self.volume else { return };
+        forgotten.iter().for_each(|service| volume.forget_endpoints(service));
+        volume.complete();
     }
 
     /// Objects that run their last good, and those that have none.
@@ -146,9 +144,12 @@ impl Keeper {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::sync::Arc;
 
     use arc_swap::ArcSwap;
+    use policy::tenant::{CeilingsIr, IdentifiersIr, TenantIr};
+    use prometheus::IntGauge;
 
     use super::*;
     use crate::runtime::{Builder, Runtime};
@@ -156,13 +157,58 @@ mod tests {
     use crate::telemetry::Metrics;
     use crate::upstream::Registry;
 
+    fn tenant(name: &str, n: u64) -> TenantSnapshot {
+        let ceilings = CeilingsIr {
+            max_requests_per_sec: None,
+            max_events_per_sec: None,
+            max_connections: None,
+            max_body_size: 1024,
+            pending_bytes: 1024,
+        };
+        let (hostnames, methods, identifiers) = (Vec::new(), Vec::new(), IdentifiersIr::default());
+        TenantSnapshot {
+            tenant: TenantName::parse(name).unwrap(),
+            revision: Revision { term: 1, n },
+            hash: ContentHash([0; 32]),
+            base: TenantIr { hostnames, identifiers, ceilings, methods, canary: false },
+            rate_limits: Vec::new(),
+            objects: Vec::new(),
+        }
+    }
+
+    fn keeper(folder: &Path) -> (Keeper, IntGauge) {
+        let metrics = Metrics::new().unwrap();
+        let unwritten = metrics.last_good_unwritten.clone();
+        let volume = Volume::open(folder, unwritten.clone()).unwrap();
+        let builder = Builder::new(metrics, Arc::new(Registry::default()));
+        let live = Arc::new(ArcSwap::from_pointee(Runtime::default()));
+        (Keeper::new(builder, live, Some(volume)), unwritten)
+    }
+
+    #[test]
+    fn a_tenant_that_is_removed_and_comes_back_at_once_is_kept_and_one_that_goes_at_once_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut keeper, _) = keeper(folder.path());
+        let removed = |name: &str| Change::Removed(TenantName::parse(name).unwrap());
+        let comes = |name: &str, n| Change::Tenant(Box::new(tenant(name, n)));
+        keeper.change(vec![comes("acme", 1)]);
+        keeper.change(vec![removed("acme"), comes("acme", 2), comes("globex", 2), removed("globex"), Change::Complete]);
+        drop(keeper);
+        let (keeper, _) = self::keeper(folder.path());
+        assert_eq!(keeper.have(), [(tenant("acme", 2).tenant, Revision { term: 1, n: 2 }, ContentHash([0; 32]))]);
+        assert!(keeper.is_complete());
+    }
+
     fn endpoints(name: &str) -> ServiceEndpoints {
         let service = ServicePort { namespace: "shop".into(), name: name.into(), port: 80 };
         ServiceEndpoints { service, endpoints: Vec::new() }
     }
 
     /// Of these, the ones that are known, and the ones that are on the volume.
-    fn kept(keeper: &Keeper, names: &[&'static str]) -> [Vec<&'static str>; 2] {
+    fn kept(keeper: &Keeper, unwritten: &IntGauge, names: &[&'static str]) -> [Vec<&'static str>; 2] {
+        while unwritten.get() > 0 {
+            std::thread::yield_now();
+        }
         let known = |name: &&&str| keeper.endpoints(&endpoints(name).service).is_some();
         let loaded = keeper.volume.as_ref().unwrap().load().endpoints;
         let on_volume = |name: &&&str| loaded.contains(&endpoints(name));
@@ -172,19 +218,18 @@ mod tests {
     #[test]
     fn endpoints_that_no_publisher_tells_of_are_forgotten_when_it_has_said_everything() {
         let folder = tempfile::tempdir().unwrap();
-        let volume = Volume::open(folder.path()).unwrap();
+        let volume = Volume::open(folder.path(), IntGauge::new("files", "files").unwrap()).unwrap();
         ["left", "stays"].iter().for_each(|name| volume.keep_endpoints(&endpoints(name)).unwrap());
-        let builder = Builder::new(Metrics::new().unwrap(), Arc::new(Registry::default()));
-        let live = Arc::new(ArcSwap::from_pointee(Runtime::default()));
-        let mut keeper = Keeper::new(builder, live, Some(volume));
+        drop(volume);
+        let (mut keeper, unwritten) = keeper(folder.path());
         keeper.begin();
         keeper.change(vec![Change::Endpoints(endpoints("stays")), Change::Endpoints(endpoints("new"))]);
         let names = ["left", "stays", "new"];
-        assert_eq!(kept(&keeper, &names), [&names, &names]);
+        assert_eq!(kept(&keeper, &unwritten, &names), [&names, &names]);
         keeper.change(vec![Change::Complete]);
-        assert_eq!(kept(&keeper, &names), [["stays", "new"], ["stays", "new"]]);
+        assert_eq!(kept(&keeper, &unwritten, &names), [["stays", "new"], ["stays", "new"]]);
         // It has said everything once; who publishes in a new term says it once more.
         keeper.change(vec![Change::Complete]);
-        assert_eq!(kept(&keeper, &names), [["stays", "new"], ["stays", "new"]]);
+        assert_eq!(kept(&keeper, &unwritten, &names), [["stays", "new"], ["stays", "new"]]);
     }
 }

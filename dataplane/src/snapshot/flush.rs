@@ -1,5 +1,5 @@
-//! Brings files to the disk on a thread of its own: a change must not wait for a disk that is busy with others' writes.
-//! Until then a process that is killed loses nothing, and a machine that loses power the last moment.
+//! Brings written files to the disk on a thread of its own: the next file need not wait for it. Until then a process that
+//! is killed loses nothing, and a machine that loses power the last moment.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -56,7 +56,7 @@ impl Flush {
                 files.iter().chain([&folder]).for_each(|path| flush(path));
             }
         };
-        let thread = std::thread::Builder::new().name("last-good".to_owned()).spawn(run)?;
+        let thread = std::thread::Builder::new().name("flush".to_owned()).spawn(run)?;
         Ok(Self { waits, thread: Some(thread) })
     }
 

@@ -160,14 +160,12 @@ impl Keeper {
         true
     }
 
-    /// Writes a tenant to the volume. It is served all the same when that fails: a full disk must not stop a change.
+    /// Gives a tenant to the volume. It is served all the same when that fails: a full disk must not stop a change.
     pub(super) fn keep(&mut self, tenant: &TenantName) {
         let Some((kept, volume)) = self.tenants.get_mut(tenant).zip(self.volume.as_ref()) else { return };
         match volume.keep(&kept.snapshot) {
             Ok(()) => kept.leave_to_volume(),
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the last good could not be kept");
-            }
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the last good could not be kept"),
         }
     }
 
@@ -190,8 +188,8 @@ impl Keeper {
     pub(super) fn forget(&mut self, name: &TenantName) {
         self.tenants.remove(name);
         self.builder.forget(name);
-        if let Some(Err(error)) = self.volume.as_ref().map(|volume| volume.forget(name)) {
-            tracing::warn!(error = &error as &dyn std::error::Error, "a tenant that is gone stays on the volume");
+        if let Some(volume) = &self.volume {
+            volume.forget(name);
         }
     }
 

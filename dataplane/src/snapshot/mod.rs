@@ -8,7 +8,9 @@ mod change;
 mod flush;
 pub mod follow;
 mod keeper;
+mod kept_file;
 mod volume;
+mod writer;
 
 pub use change::{Answer, Change};
 pub use keeper::{Applied, Keeper, Nack};

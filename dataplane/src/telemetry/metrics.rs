@@ -62,8 +62,10 @@ pub struct Metrics {
     pub access_log_dropped: IntCounter,
     /// Snapshots that were applied.
     pub snapshots_applied: IntCounter,
-    /// How long a change of the snapshot took to be in force and kept.
+    /// How long a change of the snapshot took to be in force.
     pub snapshot_apply: Histogram,
+    /// Files of the last good that the volume has not taken yet.
+    pub last_good_unwritten: IntGauge,
     provider_ranges: IntGaugeVec,
     /// Objects, by state: `programmed`, `last_good`, `not_programmed`.
     pub objects: IntGaugeVec,
@@ -107,6 +109,9 @@ impl Metrics {
         r.register(Box::new(duration.clone()))?;
         let connections_open = IntGauge::new("postern_connections_open", "Downstream connections that are open")?;
         r.register(Box::new(connections_open.clone()))?;
+        let last_good_unwritten =
+            IntGauge::new("postern_last_good_unwritten", "Files of the last good that the volume has not taken yet")?;
+        r.register(Box::new(last_good_unwritten.clone()))?;
         Ok(Self {
             requests: counters(&r, "postern_requests_total", "Requests answered", &["tenant", "traffic", "status"])?,
             refusals: counters(&r, "postern_refusals_total", "Requests the gateway said no to", &["tenant", "reason"])?,
@@ -139,7 +144,7 @@ impl Metrics {
             snapshot_apply: histogram(
                 &r,
                 "postern_snapshot_apply_seconds",
-                "From a change of the snapshot that came until it was in force and kept",
+                "From a change of the snapshot that came until it was in force",
                 APPLY_BUCKETS,
             )?,
             provider_ranges: gauges(
@@ -149,6 +154,7 @@ impl Metrics {
                 &["provider"],
             )?,
             objects: gauges(&r, "postern_objects", "Objects of the snapshot by state", &["state"])?,
+            last_good_unwritten,
             connections_open,
             duration,
             registry: r,

@@ -133,7 +133,7 @@ fn ranges_of_a_provider_are_in_force_at_once_and_a_bad_list_changes_nothing() {
         assert_eq!((from("192.0.2.1"), from("203.0.113.1"), from("52.129.96.1")), (403, 200, 403), "{bad}");
     }
     assert!(gateway.printed().contains("an empty list is never taken over"), "{}", gateway.printed());
-    let metrics = get("localhost", "/metrics").send(gateway.admin).unwrap().text();
+    let metrics = gateway.metrics();
     assert!(metrics.contains("postern_provider_ranges_timestamp_seconds{provider=\"Genesys\"}"), "{metrics}");
 }
 
@@ -276,7 +276,7 @@ fn a_country_decides_besides_the_ranges_and_another_database_is_in_force_at_once
         applied = gateway.snapshots_applied();
         assert_eq!((from("192.0.2.1"), from("203.0.113.1")), (200, 403), "the last good stays");
     }
-    let metrics = get("localhost", "/metrics").send(gateway.admin).unwrap().text();
+    let metrics = gateway.metrics();
     assert!(metrics.contains("postern_country_database_refused_total 3"), "{metrics}");
     replace(&file, mmdb::CountryDatabase::new(&[network("192.0.2.0", 24, "KP")]).bytes());
     gateway.wait_until(|| from("192.0.2.1") == 403);

@@ -61,12 +61,13 @@ fn a_broken_route_keeps_its_last_good_even_after_a_restart_and_its_neighbours_ne
     works(&gateway);
 }
 
-/// What the volume does not take is good all the same, as long as the process lives.
+/// What the volume does not take is good all the same, and is there once it does.
 #[test]
-fn a_last_good_that_could_not_be_kept_on_the_volume_is_kept_in_memory() {
+fn a_last_good_that_could_not_be_kept_on_the_volume_is_kept_in_memory_until_it_can() {
     let upstream = Upstream::echo().unwrap();
-    let gateway = start(&upstream, "");
-    std::fs::remove_dir_all(gateway.data().join("last-good")).unwrap();
+    let mut gateway = start(&upstream, "");
+    let volume = gateway.data().join("last-good");
+    std::fs::remove_dir_all(&volume).unwrap();
     let second = acme(&upstream, "").replace("PathPrefix, value: /", "PathPrefix, value: /second");
     gateway.edit("manifests.yaml", &second).unwrap();
     gateway.wait_until(|| gateway.snapshots_applied() > 1);
@@ -74,8 +75,13 @@ fn a_last_good_that_could_not_be_kept_on_the_volume_is_kept_in_memory() {
     let broken = second.replace("PathPrefix, value: /second", "RegularExpression, value: '/('");
     gateway.edit("manifests.yaml", &broken).unwrap();
     gateway.wait_until(|| gateway.snapshots_applied() > 2);
-    let status = |path: &str| get(HOST, path).send(gateway.address).unwrap().status;
-    assert_eq!((status("/second"), status("/first")), (200, 404), "{}", gateway.printed());
+    let status = |gateway: &Gateway, path: &str| get(HOST, path).send(gateway.address).unwrap().status;
+    assert_eq!((status(&gateway, "/second"), status(&gateway, "/first")), (200, 404), "{}", gateway.printed());
+    assert_eq!(gateway.metric("postern_last_good_unwritten"), 1);
+    std::fs::create_dir(&volume).unwrap();
+    assert!(gateway.wait_printed("is kept on the volume again").contains("again"));
+    gateway.restart().unwrap();
+    assert_eq!((status(&gateway, "/second"), status(&gateway, "/first")), (200, 404), "{}", gateway.printed());
 }
 
 #[test]

@@ -136,7 +136,7 @@ fn a_schema_that_audits_records_and_lets_pass() {
         for reason in ["schema:schema_invalid", "schema:payload_invalid", "schema:media_type_unsupported"] {
             assert!(!gateway.wait_printed(reason).is_empty(), "{reason}");
         }
-        let metrics = get("localhost", "/metrics").send(gateway.admin).unwrap().text();
+        let metrics = gateway.metrics();
         assert!(metrics.lines().any(|line| line.starts_with("postern_would_refuse_total")
             && line.contains("schema_invalid")
             && line.ends_with(" 2")));

@@ -91,7 +91,7 @@ fn each_entry_of_a_batch_goes_to_its_tenant_once_and_what_nobody_claims_is_kept(
     let dead = get("localhost", "/events?state=dead").send(gateway.admin).unwrap().json();
     assert_eq!(dead["events"][0]["reason"], "unclaimed", "{dead}");
     assert_eq!(dead["events"].as_array().map(Vec::len), Some(1), "{dead}");
-    let metrics = get("localhost", "/metrics").send(gateway.admin).unwrap().text();
+    let metrics = gateway.metrics();
     for told in [metrics, gateway.printed(), dead.to_string()] {
         assert!(!told.contains("canary"), "a secret is shown: {told}");
     }
