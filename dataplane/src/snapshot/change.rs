@@ -6,6 +6,7 @@ use policy::snapshot::{ContentHash, Revision, TenantSnapshot};
 use policy::upstream::{EndpointIr, ServiceEndpoints, ServicePort};
 
 use super::{Applied, Keeper, Nack};
+use crate::telemetry::chain;
 
 /// One thing that is different.
 #[derive(Clone, Debug)]
@@ -114,7 +115,7 @@ impl Keeper {
             match change {
                 Change::Endpoints(endpoints) => {
                     if let Err(error) = volume.keep_endpoints(endpoints) {
-                        tracing::warn!(error = &error as &dyn std::error::Error, "the last good could not be kept");
+                        tracing::warn!(error = chain(&error), "the last good could not be kept");
                     }
                 }
                 Change::EndpointsRemoved(service) => volume.forget_endpoints(service),

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use crate::telemetry::chain;
+
 /// Files on their way to the disk, each once however often it was written: bounded by what there is.
 #[derive(Debug)]
 pub(super) struct Flush {
@@ -84,7 +86,7 @@ fn flush(path: &Path) {
         // It was taken away again.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => {
-            let (path, error) = (path.display(), &error as &dyn std::error::Error);
+            let (path, error) = (path.display(), chain(&error));
             tracing::warn!(%path, error, "the last good is not on the disk; a machine that loses power loses it");
         }
         Ok(()) => {}

@@ -264,7 +264,7 @@ fn read(message: Message) -> Result<Option<Change>, push::Answer> {
         Message::Endpoints(body) => {
             let endpoints = Blob::from_bytes(body.to_vec()).decode::<ServiceEndpoints>();
             let endpoints = endpoints.inspect_err(|error| {
-                tracing::error!(error = error as &dyn std::error::Error, "endpoints cannot be read");
+                tracing::error!(error = crate::telemetry::chain(error), "endpoints cannot be read");
             });
             endpoints.ok().map(Change::Endpoints)
         }

@@ -13,6 +13,7 @@ use policy::upstream::ServicePort;
 use super::Volume;
 use super::volume::Loaded;
 use crate::runtime::{Builder, Object, Runtime, TenantRuntime};
+use crate::telemetry::chain;
 
 /// What a dataplane could not apply as it was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +91,7 @@ impl Keeper {
         let mut keeper = Self { tenants: HashMap::new(), builder, live, volume, told: None };
         let Loaded { tenants, endpoints, errors } = keeper.volume.as_ref().map(Volume::load).unwrap_or_default();
         for error in errors {
-            tracing::warn!(error = &error as &dyn std::error::Error, "something of the last good is lost");
+            tracing::warn!(error = chain(&error), "something of the last good is lost");
         }
         keeper.builder.endpoints(&endpoints);
         for snapshot in tenants {
@@ -165,7 +166,7 @@ impl Keeper {
         let Some((kept, volume)) = self.tenants.get_mut(tenant).zip(self.volume.as_ref()) else { return };
         match volume.keep(&kept.snapshot) {
             Ok(()) => kept.leave_to_volume(),
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the last good could not be kept"),
+            Err(error) => tracing::warn!(error = chain(&error), "the last good could not be kept"),
         }
     }
 
@@ -177,7 +178,7 @@ impl Keeper {
             None => kept.snapshot.objects.clone(),
             Some(Ok(snapshot)) => snapshot.objects,
             Some(Err(error)) => {
-                let error = &error as &dyn std::error::Error;
+                let error = chain(&error);
                 tracing::error!(%tenant, error, "the last good cannot be read back; what breaks now has none");
                 Vec::new()
             }
@@ -239,8 +240,8 @@ impl Keeper {
     }
 
     fn read(&self, snapshot: &TenantSnapshot, entry: &ObjectEntry, blob: &Blob) -> Result<Object, String> {
-        let ir: ObjectIr = blob.decode().map_err(|error| crate::telemetry::chain(&error))?;
-        self.builder.object(snapshot, entry, ir).map_err(|error| crate::telemetry::chain(&error))
+        let ir: ObjectIr = blob.decode().map_err(|error| chain(&error))?;
+        self.builder.object(snapshot, entry, ir).map_err(|error| chain(&error))
     }
 
     fn last_good_blobs(&self, tenant: &TenantName) -> HashMap<ObjectKey, Blob> {

@@ -14,6 +14,7 @@ use prometheus::IntGauge;
 use super::VolumeError;
 use super::flush::Flush;
 use super::kept_file::KeptFile;
+use crate::telemetry::chain;
 
 /// What was refused is tried again after this.
 const REST: Duration = Duration::from_secs(5);
@@ -112,8 +113,7 @@ impl Unwritten {
         if let Err(error) = &brought
             && !again
         {
-            let error = error as &dyn std::error::Error;
-            tracing::warn!(error, "the last good could not be kept on the volume; it stays in memory");
+            tracing::warn!(error = chain(error), "the last good could not be kept on the volume; it stays in memory");
         }
         brought.is_ok()
     }

@@ -71,7 +71,8 @@ fn a_last_good_that_could_not_be_kept_on_the_volume_is_kept_in_memory_until_it_c
     let second = acme(&upstream, "").replace("PathPrefix, value: /", "PathPrefix, value: /second");
     gateway.edit("manifests.yaml", &second).unwrap();
     gateway.wait_until(|| gateway.snapshots_applied() > 1);
-    assert!(gateway.wait_printed("could not be kept").contains("could not be kept"));
+    let told = gateway.wait_printed("could not be kept");
+    assert!(told.contains("acme.new: No such file or directory"), "with the cause: {told}");
     let broken = second.replace("PathPrefix, value: /second", "RegularExpression, value: '/('");
     gateway.edit("manifests.yaml", &broken).unwrap();
     gateway.wait_until(|| gateway.snapshots_applied() > 2);
