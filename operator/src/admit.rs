@@ -1,7 +1,8 @@
 //! Admission: what compile would say of an object, said while it is applied. Holds no rule of its own.
 //!
-//! What an object itself gets wrong is refused. What it names and is not there yet is only a warning, since objects
-//! come in any order; and when nobody answers the object is let in, since compile harms nobody with it later.
+//! What an object itself gets wrong is refused. What it names and is not there yet, and what its Tenant does not allow
+//! yet, is only a warning: objects come in any order, and a Tenant that was applied a moment ago may not have been
+//! seen here. When nobody answers the object is let in, since compile harms nobody with it later.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -99,9 +100,7 @@ async fn judged(review: &AdmissionRequest<DynamicObject>, questions: &mpsc::Send
 }
 
 fn decided(mut allowed: AdmissionResponse, problems: &[Problem]) -> AdmissionResponse {
-    let refuses =
-        |problem: &&Problem| problem.severity == Severity::Error && problem.kind != ProblemKind::UnresolvedRef;
-    let wrong: Vec<String> = problems.iter().filter(refuses).map(told).collect();
+    let wrong: Vec<String> = problems.iter().filter(|problem| refuses(problem)).map(told).collect();
     if !wrong.is_empty() {
         return allowed.deny(wrong.join("\n"));
     }
@@ -109,6 +108,15 @@ fn decided(mut allowed: AdmissionResponse, problems: &[Problem]) -> AdmissionRes
     let short = |text: String| text.chars().take(MAX_WARNING).collect();
     allowed.warnings = (!warnings.is_empty()).then(|| warnings.into_iter().map(short).collect());
     allowed
+}
+
+/// Whether the object itself is wrong, whatever else is applied with it.
+fn refuses(problem: &Problem) -> bool {
+    problem.severity == Severity::Error
+        && match problem.kind {
+            ProblemKind::Invalid | ProblemKind::NotEnforced | ProblemKind::Conflict => true,
+            ProblemKind::UnresolvedRef | ProblemKind::NotAllowed => false,
+        }
 }
 
 fn told(Problem { field, message, help, .. }: &Problem) -> String {

@@ -26,6 +26,8 @@ pub enum ProblemKind {
     NotEnforced,
     /// Something it names is missing, or not granted.
     UnresolvedRef,
+    /// Its Tenant does not allow it: the namespace, the host or the size. It may, later, without a change here.
+    NotAllowed,
     /// Another object holds what this one claims.
     Conflict,
 }
@@ -98,6 +100,11 @@ impl<'a> Problems<'a> {
     /// Records a reference that leads nowhere, or that is not granted.
     pub fn unresolved(&mut self, message: impl Into<String>, help: impl Into<String>) {
         self.push(ProblemKind::UnresolvedRef, Severity::Error, message.into(), help.into());
+    }
+
+    /// Records that the Tenant does not allow what this field asks for.
+    pub fn not_allowed(&mut self, message: impl Into<String>, help: impl Into<String>) {
+        self.push(ProblemKind::NotAllowed, Severity::Error, message.into(), help.into());
     }
 
     /// Records that another object holds what this one claims.

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use operator::status::ConditionReason;
 use policy::refusal::Reason;
 
 /// No source file is longer.
@@ -49,6 +50,15 @@ fn no_page_explains_a_reason_that_does_not_exist() {
         let word = line.split('`').nth(1).unwrap();
         assert!(Reason::ALL.iter().any(|reason| reason.word() == word), "{word} is no reason");
     }
+}
+
+#[test]
+fn every_reason_of_a_condition_has_its_meaning_and_its_way_out() {
+    let page = page("docs/operator.md");
+    let section = page.split("## What an object says").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+    let words: Vec<&str> = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').nth(2)).collect();
+    let all: Vec<String> = ConditionReason::ALL.iter().map(|reason| format!("{reason:?}")).collect();
+    assert_eq!(words, all);
 }
 
 #[test]

@@ -181,7 +181,7 @@ impl Ownership {
                 }
             },
         };
-        let (kind, severity) = (policy::problem::ProblemKind::Invalid, policy::problem::Severity::Error);
+        let (kind, severity) = (policy::problem::ProblemKind::NotAllowed, policy::problem::Severity::Error);
         Err(Problem { object: object.clone(), field: field.to_owned(), message, help, severity, kind })
     }
 }

@@ -8,5 +8,5 @@ mod verdict;
 mod writer;
 
 pub use judge::{Judge, LOOK};
-pub use verdict::{Standing, Verdict, verdict, worth_writing};
+pub use verdict::{ConditionReason, Standing, Verdict, verdict, worth_writing};
 pub use writer::Writer;

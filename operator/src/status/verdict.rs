@@ -41,7 +41,7 @@ pub fn verdict(of: &Verdict<'_>, before: &ObjectStatus) -> ObjectStatus {
         Condition {
             type_: type_.to_owned(),
             status,
-            reason: reason.to_owned(),
+            reason: format!("{reason:?}"),
             message,
             observed_generation: of.generation,
             last_transition_time: since,
@@ -50,7 +50,54 @@ pub fn verdict(of: &Verdict<'_>, before: &ObjectStatus) -> ObjectStatus {
     ObjectStatus { conditions: conditions.collect(), dataplanes: Some(format!("{running}/{following}")) }
 }
 
-type Said = (&'static str, ConditionStatus, &'static str, String);
+/// Why a condition stands as it does. Each has its row in `docs/operator.md`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConditionReason {
+    /// It is right.
+    Accepted,
+    /// The object is wrong in itself.
+    Invalid,
+    /// Its Tenant does not allow it.
+    NotAllowed,
+    /// An older Tenant holds what it claims.
+    Conflict,
+    /// This version does not enforce what it asks for.
+    NotEnforced,
+    /// All that it names is there.
+    ResolvedRefs,
+    /// Something that it names is missing, or not granted.
+    RefNotResolved,
+    /// Every dataplane runs it.
+    Programmed,
+    /// It is not programmed as written.
+    LastGood,
+    /// A dataplane does not take it.
+    Refused,
+    /// No dataplane is there to take it.
+    NoDataplanes,
+    /// Some dataplanes have not answered.
+    Pending,
+}
+
+impl ConditionReason {
+    /// All of them, in the order of their conditions.
+    pub const ALL: [Self; 12] = [
+        Self::Accepted,
+        Self::Invalid,
+        Self::NotAllowed,
+        Self::Conflict,
+        Self::NotEnforced,
+        Self::ResolvedRefs,
+        Self::RefNotResolved,
+        Self::Programmed,
+        Self::LastGood,
+        Self::Refused,
+        Self::NoDataplanes,
+        Self::Pending,
+    ];
+}
+
+type Said = (&'static str, ConditionStatus, ConditionReason, String);
 
 fn accepted(problems: &[&Problem]) -> Said {
     let wrong: Vec<&Problem> = errors(problems).filter(|problem| problem.kind != ProblemKind::UnresolvedRef).collect();
@@ -58,11 +105,12 @@ fn accepted(problems: &[&Problem]) -> Said {
         None => {
             let warnings: Vec<&Problem> =
                 problems.iter().copied().filter(|problem| problem.severity == Severity::Warning).collect();
-            return ("Accepted", ConditionStatus::True, "Accepted", message(&warnings));
+            return ("Accepted", ConditionStatus::True, ConditionReason::Accepted, message(&warnings));
         }
-        Some(ProblemKind::Conflict) => "Conflict",
-        Some(ProblemKind::NotEnforced) => "NotEnforced",
-        Some(ProblemKind::Invalid | ProblemKind::UnresolvedRef) => "Invalid",
+        Some(ProblemKind::Conflict) => ConditionReason::Conflict,
+        Some(ProblemKind::NotAllowed) => ConditionReason::NotAllowed,
+        Some(ProblemKind::NotEnforced) => ConditionReason::NotEnforced,
+        Some(ProblemKind::Invalid | ProblemKind::UnresolvedRef) => ConditionReason::Invalid,
     };
     ("Accepted", ConditionStatus::False, reason, message(&wrong))
 }
@@ -71,9 +119,9 @@ fn resolved(problems: &[&Problem]) -> Said {
     let missing: Vec<&Problem> =
         errors(problems).filter(|problem| problem.kind == ProblemKind::UnresolvedRef).collect();
     if missing.is_empty() {
-        return ("ResolvedRefs", ConditionStatus::True, "ResolvedRefs", String::new());
+        return ("ResolvedRefs", ConditionStatus::True, ConditionReason::ResolvedRefs, String::new());
     }
-    ("ResolvedRefs", ConditionStatus::False, "RefNotResolved", message(&missing))
+    ("ResolvedRefs", ConditionStatus::False, ConditionReason::RefNotResolved, message(&missing))
 }
 
 fn programmed(of: &Verdict<'_>) -> Said {
@@ -81,19 +129,20 @@ fn programmed(of: &Verdict<'_>) -> Said {
     let not = |reason, message: String| ("Programmed", ConditionStatus::False, reason, message);
     if errors(of.problems).next().is_some() {
         return not(
-            "LastGood",
+            ConditionReason::LastGood,
             "not as written: see the other conditions; what was in force before stays, or it refuses".to_owned(),
         );
     }
     if let Some(why) = refused {
-        return not("Refused", bounded(format!("a dataplane keeps what it had before: {why}")));
+        return not(ConditionReason::Refused, bounded(format!("a dataplane keeps what it had before: {why}")));
     }
     match following {
-        0 => not("NoDataplanes", "no dataplane that gets it follows the operator".to_owned()),
-        all if running < all => {
-            not("Pending", format!("{} of {all} dataplanes have not said that they run it", all - running))
-        }
-        _ => ("Programmed", ConditionStatus::True, "Programmed", String::new()),
+        0 => not(ConditionReason::NoDataplanes, "no dataplane that gets it follows the operator".to_owned()),
+        all if running < all => not(
+            ConditionReason::Pending,
+            format!("{} of {all} dataplanes have not said that they run it", all - running),
+        ),
+        _ => ("Programmed", ConditionStatus::True, ConditionReason::Programmed, String::new()),
     }
 }
 

@@ -28,7 +28,7 @@ pub fn compile(
 
 fn any(declared: &[Arc<str>], mut problems: Problems<'_>) -> Option<AuthenticationIr> {
     if declared.is_empty() {
-        problems.invalid(
+        problems.unresolved(
             "asks for one of the tenant's methods, and the tenant declares none",
             "declare a method in spec.authentication of the Tenant, or write authentication: {type: None} to open the rule to everyone",
         );

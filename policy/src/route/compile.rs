@@ -16,6 +16,7 @@ use crate::names::Hostname;
 use crate::problem::Problems;
 use crate::refs::Refs;
 use crate::schema::{self, OnInvalid, SchemaIr};
+use crate::tenant;
 use crate::units::SizeText;
 use crate::upstream::{self, Unusable};
 
@@ -42,7 +43,7 @@ pub struct Surroundings<'a> {
 
 /// A Route, or `None` when its last good has to stay. Rules that must refuse do so in the IR.
 pub fn compile(spec: &RouteSpec, around: Surroundings<'_>, mut problems: Problems<'_>) -> Option<RouteIr> {
-    let hostnames = hostnames(&spec.hostnames, around.hostnames, problems.at("hostnames"));
+    let hostnames = tenant::compile_hosts(&spec.hostnames, around.hostnames, problems.at("hostnames"));
     let route = settings::compile(
         Level::of_route(spec),
         around.methods,
@@ -75,33 +76,6 @@ pub fn compile(spec: &RouteSpec, around: Surroundings<'_>, mut problems: Problem
         ir
     };
     Some(RouteIr { hostnames, created_secs: around.created_secs, rules: rules.into_iter().map(finish).collect() })
-}
-
-/// Those of the wanted hosts that the tenant holds; all of the tenant's when none is wanted.
-fn hostnames(wanted: &[String], held: &[Hostname], mut problems: Problems<'_>) -> Vec<Hostname> {
-    if wanted.is_empty() {
-        if held.is_empty() {
-            problems.invalid("has no host: the Tenant holds none", "add spec.hostnames to the Tenant");
-        }
-        return held.to_vec();
-    }
-    let mut hosts = Vec::with_capacity(wanted.len());
-    for (index, text) in wanted.iter().enumerate() {
-        let mut problems = problems.item(index);
-        match Hostname::parse(text) {
-            Err(error) => problems.invalid(format!("{text:?} is no host name"), format!("it {error}")),
-            Ok(host) if held.iter().any(|claim| claim.covers(&host)) => hosts.push(host),
-            Ok(host) => {
-                let all = held.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-                let help = match all.as_str() {
-                    "" => "the Tenant holds no host: add it to spec.hostnames of the Tenant".to_owned(),
-                    all => format!("use a host that the Tenant holds ({all}), or add it to the Tenant"),
-                };
-                problems.invalid(format!("{host} is not a host of this tenant"), help);
-            }
-        }
-    }
-    hosts
 }
 
 /// A rule with the fields that keep it from being programmed as written.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{CeilingsIr, CeilingsSpec, IdentifiersIr, IdentifiersSpec, MethodIr, TenantMethodsSpec, TenantSpec};
 use crate::authorization::compile_claim;
+use crate::names::Hostname;
 use crate::problem::Problems;
 use crate::refs::Refs;
 use crate::units::SizeText;
@@ -25,6 +26,33 @@ pub fn compile_ceilings(spec: Option<&CeilingsSpec>) -> CeilingsIr {
         max_body_size: bytes(spec.and_then(|spec| spec.max_body_size.as_ref()), DEFAULT_MAX_BODY_SIZE),
         pending_bytes: bytes(spec.and_then(|spec| spec.pending_bytes.as_ref()), DEFAULT_PENDING_BYTES),
     }
+}
+
+/// Those of the wanted hosts that the Tenant holds; all of the Tenant's when none is wanted.
+pub fn compile_hosts(wanted: &[String], held: &[Hostname], mut problems: Problems<'_>) -> Vec<Hostname> {
+    if wanted.is_empty() {
+        if held.is_empty() {
+            problems.not_allowed("is empty: the Tenant holds no host", "add spec.hostnames to the Tenant");
+        }
+        return held.to_vec();
+    }
+    let mut hosts = Vec::with_capacity(wanted.len());
+    for (index, text) in wanted.iter().enumerate() {
+        let mut problems = problems.item(index);
+        match Hostname::parse(text) {
+            Err(error) => problems.invalid(format!("{text:?} is no host name"), format!("it {error}")),
+            Ok(host) if held.iter().any(|claim| claim.covers(&host)) => hosts.push(host),
+            Ok(host) => {
+                let all = held.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                let help = match all.as_str() {
+                    "" => "the Tenant holds no host: add it to spec.hostnames of the Tenant".to_owned(),
+                    all => format!("use a host that the Tenant holds ({all}), or add it to the Tenant"),
+                };
+                problems.not_allowed(format!("{host} is not a host of this tenant"), help);
+            }
+        }
+    }
+    hosts
 }
 
 /// The identifiers; a claim that has a problem is left out, and so names no tenant.

@@ -21,6 +21,7 @@ use crate::names::{Hostname, Kind, ObjectRef, TenantName};
 use crate::problem::Problems;
 use crate::refs::{Refs, resolved};
 use crate::schema::SchemaIr;
+use crate::tenant;
 use crate::units::{DurationText, SizeText};
 use crate::upstream::{self, UpstreamKey};
 
@@ -233,24 +234,7 @@ fn schema(spec: &EventSchemaSpec, refs: &dyn Refs, problems: Problems<'_>) -> Op
 fn entrance(spec: &EntranceSpec, held: &[Hostname], mut problems: Problems<'_>) -> Option<EntranceIr> {
     let EntranceSpec { hostnames, path } = spec;
     let before = problems.errors();
-    let mut hosts = Vec::with_capacity(hostnames.len());
-    for (index, text) in hostnames.iter().enumerate() {
-        let mut problems = problems.at("hostnames");
-        let mut problems = problems.item(index);
-        match Hostname::parse(text) {
-            Ok(host) if held.iter().any(|claim| claim.covers(&host)) => hosts.push(host),
-            Ok(_) => {
-                problems.invalid(format!("{text} is not a host of the tenant"), "name a host that the Tenant claims")
-            }
-            Err(error) => problems.invalid(format!("{text:?} {error}"), "write a host name"),
-        }
-    }
-    if hostnames.is_empty() {
-        hosts = held.to_vec();
-    }
-    if hosts.is_empty() && problems.errors() == before {
-        problems.at("hostnames").invalid("is empty: the Tenant holds no host", "add spec.hostnames to the Tenant");
-    }
+    let hosts = tenant::compile_hosts(hostnames, held, problems.at("hostnames"));
     let plain = path.starts_with('/') && !path.contains("//") && !path.contains(['?', '#', '%', '\\']);
     if !plain || path.split('/').any(|segment| segment == "." || segment == "..") {
         problems.at("path").invalid(format!("{path:?} is no plain path"), "write a path such as /webhooks/whatsapp");
@@ -317,7 +301,7 @@ fn body_size(spec: &WebhookSourceSpec, ceiling: u64, problems: &mut Problems<'_>
         let help = format!("raise ceilings.maxBodySize of the Tenant to {needed} or more");
         problems
             .at("provider")
-            .invalid(format!("sends bodies of up to {needed} bytes, and the tenant's ceiling is {ceiling}"), help);
+            .not_allowed(format!("sends bodies of up to {needed} bytes, and the tenant's ceiling is {ceiling}"), help);
     }
     wanted.or(needed).unwrap_or(DEFAULT_BODY).min(ceiling)
 }

@@ -6,7 +6,8 @@ use tests::manifests::route;
 
 use super::Cluster;
 
-fn condition(object: &Value, type_: &str) -> (String, String, String) {
+/// Status, reason and message of a condition.
+pub(crate) fn condition(object: &Value, type_: &str) -> (String, String, String) {
     let all = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
     let found = all.iter().find(|condition| condition["type"] == type_).cloned().unwrap_or_default();
     let text = |name: &str| found[name].as_str().unwrap_or_default().to_owned();
