@@ -3,7 +3,6 @@
 //! What is fetched is read like a file: a list that is bad, or was not fetched, leaves the last good one in force.
 
 use std::collections::BTreeMap;
-use std::error::Error as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,6 +10,7 @@ use std::time::Duration;
 use dataplane::outside::fetch::{Document, FetchError, Fetches, trust};
 use ipnet::IpNet;
 use operator::gather::provider_ranges::MAX_BYTES;
+use policy::error::chain;
 use policy::upstream::AddressGuard;
 use ring::rand::{SecureRandom, SystemRandom};
 
@@ -104,7 +104,7 @@ impl Fetched {
                 Ok(Some(bytes)) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
                 Err(error) => {
                     round.failed += 1;
-                    tracing::error!(url, error = &error as &dyn std::error::Error, "ranges were not fetched");
+                    tracing::error!(url, error = chain(&error), "ranges were not fetched");
                     Err(said(&error))
                 }
             };
@@ -129,8 +129,7 @@ struct Round {
 }
 
 fn said(error: &FetchError) -> String {
-    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-    format!("could not be fetched: {error}{cause}")
+    format!("could not be fetched: {}", chain(error))
 }
 
 /// An URL as it may be told: what is behind the `?` can be a key. Its place tells it from another that is shown alike.

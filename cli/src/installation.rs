@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use operator::gather::cluster::Listed;
 use operator::gather::files::{self, Files};
 use operator::gather::walk::WalkError;
+use policy::error::chain;
 use policy::names::{Kind, ObjectRef};
 
 use crate::out;
@@ -150,7 +151,7 @@ impl Installation {
             None | Some(Ok(false)) => {}
             Some(Ok(true)) => tracing::info!("the country database is read again"),
             Some(Err(error)) => {
-                let error = &error as &dyn std::error::Error;
+                let error = chain(&error);
                 tracing::error!(error, "the country database stays as it was");
             }
         }

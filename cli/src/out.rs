@@ -4,6 +4,8 @@ use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
+use policy::error::chain;
+
 /// The input is at fault.
 pub const FAULT: u8 = 1;
 /// The call or the machine is at fault.
@@ -27,5 +29,5 @@ pub fn failed(error: &dyn std::error::Error, code: u8) -> ExitCode {
 
 /// Says what went wrong, with every cause.
 pub fn wrong(error: &dyn std::error::Error) {
-    note(format_args!("postern: {}", dataplane::telemetry::chain(error)));
+    note(format_args!("postern: {}", chain(error)));
 }

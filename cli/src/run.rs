@@ -15,6 +15,7 @@ use dataplane::snapshot::follow::OperatorSettings;
 use operator::compile::compile;
 use operator::gather::files::Files;
 use operator::publish::{Selects, SelectsError};
+use policy::error::chain;
 use policy::problem::Severity;
 use policy::snapshot::{Revision, Snapshot};
 use policy::units::{DurationText, SizeText};
@@ -390,7 +391,7 @@ impl Publisher {
                     self.files = files;
                     self.publish(gateway);
                 }
-                Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "what is in force stays"),
+                Err(error) => tracing::error!(error = chain(&error), "what is in force stays"),
             }
         }
     }

@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::api::{Api, ObjectMeta, PostParams};
+use policy::error::chain;
 use tokio::sync::watch;
 
 /// Where dataplanes find the holder.
@@ -64,7 +65,7 @@ impl Elector {
             let limit = self.candidate.duration / 3;
             match tokio::time::timeout(limit, self.turn()).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, "the Lease is not reached"),
+                Ok(Err(error)) => tracing::warn!(error = chain(&error), "the Lease is not reached"),
                 Err(_) => tracing::warn!("the Lease is not reached in time"),
             }
             if self.held_until.is_some_and(|until| Instant::now() >= until) {

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::Stream;
+use policy::error::chain;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
@@ -67,7 +68,7 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, ready: mpsc::Sende
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "a connection could not be taken");
+                    tracing::warn!(error = chain(&error), "a connection could not be taken");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 }

@@ -1,5 +1,6 @@
 //! What the operator counts, for `/metrics`.
 
+use policy::error::chain;
 pub use prometheus::Error;
 use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
@@ -89,7 +90,7 @@ impl Metrics {
         match TextEncoder::new().encode(&self.registry.gather(), &mut text) {
             Ok(()) => String::from_utf8(text).unwrap_or_default(),
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "metrics cannot be written");
+                tracing::error!(error = chain(&error), "metrics cannot be written");
                 String::new()
             }
         }

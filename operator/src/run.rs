@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kube::Client;
+use policy::error::chain;
 use policy::installation::Installation;
 use policy::upstream::ServicePort;
 use tokio::sync::{mpsc, watch};
@@ -162,8 +163,8 @@ async fn open(
         let told = (settings.webhook.clone(), settings.shards.clone());
         let opened = Authority::open(client.clone(), namespace, names, told).await;
         let Err(error @ AuthorityError::Api(..)) = opened else { return opened };
-        tracing::warn!(error = &error as &dyn std::error::Error, "the API server is asked again");
-        readiness.send_replace(Readiness { missing: vec![error.to_string()] });
+        tracing::warn!(error = chain(&error), "the API server is asked again");
+        readiness.send_replace(Readiness { missing: vec![chain(&error)] });
         tokio::time::sleep(pause).await;
         pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
     }
@@ -179,7 +180,7 @@ async fn refresh(authority: &Authority) {
                 authority::LOOK
             }
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the certificate stays as it was");
+                tracing::warn!(error = chain(&error), "the certificate stays as it was");
                 LONGEST_PAUSE
             }
         };
@@ -199,7 +200,7 @@ async fn serve(connections: Connections, board: Arc<Board>, reviewer: Reviewer) 
         .serve_with_incoming(connections)
         .await;
     if let Err(error) = served {
-        tracing::error!(error = &error as &dyn std::error::Error, "dataplanes are served no more");
+        tracing::error!(error = chain(&error), "dataplanes are served no more");
     }
 }
 

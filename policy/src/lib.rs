@@ -10,6 +10,7 @@
 pub mod attach;
 #[cfg(feature = "crd")]
 pub mod crd;
+pub mod error;
 #[cfg(test)]
 #[cfg(feature = "crd")]
 mod golden;

@@ -62,6 +62,18 @@ fn every_reason_of_a_condition_has_its_meaning_and_its_way_out() {
 }
 
 #[test]
+fn no_error_is_logged_without_its_causes() {
+    let mut found = Vec::new();
+    sources(&root(), &mut found);
+    for path in found.iter().filter(|path| !path.ends_with("tests/tests/house.rs")) {
+        let text = fs::read_to_string(path).unwrap();
+        let named = ["error = %", "error = ?", "as &dyn std::error::Error", "as &dyn Error"];
+        let without = named.iter().find(|form| text.contains(**form));
+        assert_eq!(without, None, "{}: log error = chain(&error) instead", path.display());
+    }
+}
+
+#[test]
 fn no_source_file_is_too_long_to_read() {
     let mut found = Vec::new();
     sources(&root(), &mut found);

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
+use policy::error::chain;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
@@ -59,13 +60,13 @@ async fn exchange(to: SocketAddr, request: Request<Full<Bytes>>) -> Result<Answe
     let name = format!("{} {}", request.method(), request.uri());
     let failed = |why: String| DemoError::Exchange { request: name.clone(), why };
     let asked = async {
-        let stream = TcpStream::connect(to).await.map_err(|why| failed(why.to_string()))?;
+        let stream = TcpStream::connect(to).await.map_err(|why| failed(chain(&why)))?;
         let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|why| failed(why.to_string()))?;
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|why| failed(chain(&why)))?;
         let driver = tokio::task::spawn_local(connection);
-        let response = sender.send_request(request).await.map_err(|why| failed(why.to_string()))?;
+        let response = sender.send_request(request).await.map_err(|why| failed(chain(&why)))?;
         let (head, body) = response.into_parts();
-        let body = body.collect().await.map_err(|why| failed(why.to_string()))?.to_bytes();
+        let body = body.collect().await.map_err(|why| failed(chain(&why)))?.to_bytes();
         driver.abort();
         let retry_after = head.headers.get("retry-after").and_then(|value| value.to_str().ok()).map(str::to_owned);
         Ok(Answer { status: head.status, retry_after, body: String::from_utf8_lossy(&body).into_owned() })

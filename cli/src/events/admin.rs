@@ -8,6 +8,7 @@ use http::header::{AUTHORIZATION, HOST};
 use http::{Method, Request};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
+use policy::error::chain;
 
 use super::EventsError;
 
@@ -18,7 +19,7 @@ pub(super) fn ask(
     method: Method,
     target: &str,
 ) -> Result<String, EventsError> {
-    let failed = |error: &dyn std::error::Error| EventsError::Admin(error.to_string());
+    let failed = |error: &dyn std::error::Error| EventsError::Admin(chain(error));
     let mut request = Request::builder().method(method).uri(target).header(HOST, admin.to_string());
     if let Some(path) = token_file {
         let token = std::fs::read_to_string(path).map_err(|cause| EventsError::Token(path.to_owned(), cause))?;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::{HeaderMap, HeaderName};
+use policy::error::chain;
 use ring::hmac;
 
 /// What a browser says of every request that a page makes.
@@ -36,7 +37,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 fn is_token(path: &Path, given: &str) -> bool {
     let token = std::fs::read(path).inspect_err(|error| {
-        tracing::error!(file = %path.display(), error = error as &dyn std::error::Error, "the admin token cannot be read");
+        tracing::error!(file = %path.display(), error = chain(error), "the admin token cannot be read");
     });
     let token = token.unwrap_or_default();
     let token = token.trim_ascii();

@@ -21,6 +21,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use policy::circuit_breaker::BreakerState;
+use policy::error::chain;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -30,7 +31,7 @@ use crate::event::Events;
 use crate::event::spool::operate::{self, Change, Counted, Filter};
 use crate::health::Health;
 use crate::runtime::Runtime;
-use crate::telemetry::{Metrics, chain};
+use crate::telemetry::Metrics;
 use crate::upstream::Registry;
 use crate::upstream::clock::since_origin;
 
@@ -83,7 +84,7 @@ impl Admin {
                     serve(socket, view, stopped).await;
                 }),
                 Err(error) => {
-                    tracing::error!(error = &error as &dyn std::error::Error, "the admin port could not start")
+                    tracing::error!(error = chain(&error), "the admin port could not start")
                 }
             }
         };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use policy::error::chain;
 use tokio::sync::{mpsc, watch};
 
 use super::budget::{Budget, Place};
@@ -50,7 +51,7 @@ impl Acceptor {
             match accepted {
                 Ok((socket, peer)) => self.hand_over(socket, peer, &loads),
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "a connection could not be accepted");
+                    tracing::warn!(error = chain(&error), "a connection could not be accepted");
                     std::thread::sleep(ACCEPT_PAUSE);
                 }
             }

@@ -14,6 +14,7 @@ use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use policy::error::chain;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 
@@ -65,7 +66,7 @@ impl CoreThread {
         match runtime {
             Ok(runtime) => runtime.block_on(self.serve(app)),
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "a core could not start its runtime");
+                tracing::error!(error = chain(&error), "a core could not start its runtime");
             }
         }
     }

@@ -13,6 +13,7 @@ use http::header::{
     IF_UNMODIFIED_SINCE, USER_AGENT,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use policy::error::chain;
 use policy::on_failure::OnFailureIr;
 use policy::refusal::Reason;
 use policy::request::Caller;
@@ -176,7 +177,7 @@ pub(super) async fn keep(
     match core.events.accept(vec![entry]).await {
         Ok(()) => HeaderValue::from_static("kept"),
         Err(error) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "a failed request could not be kept");
+            tracing::warn!(error = chain(&error), "a failed request could not be kept");
             HeaderValue::from_static("not_kept")
         }
     }

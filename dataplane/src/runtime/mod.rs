@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use policy::attach::Attached;
+use policy::error::chain;
 use policy::names::{Hostname, ObjectRef, TenantName};
 use policy::schema::{Schema, SchemaIr};
 use policy::webhook_source::Owners;
@@ -35,7 +36,7 @@ fn schema(
 ) -> Option<Guard<Arc<Schema>>> {
     let built = Guard::build(attached, |ir| Schema::new(ir).map(Arc::new));
     built.unwrap_or_else(|error| {
-        tracing::error!(error = &error as &dyn std::error::Error, field, "a schema cannot be used");
+        tracing::error!(error = chain(&error), field, "a schema cannot be used");
         broken_security.push(field.into());
         None
     })

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use policy::error::chain;
 use policy::names::{ObjectRef, TenantName};
 use policy::rate_limit::Failures;
 use policy::route::{MatchError, MatchIr, Matcher, PathMatchIr, Place};
@@ -114,7 +115,7 @@ impl TenantRuntime {
         for object in objects {
             if let Err(error) = add(&mut matcher, object) {
                 // Compile and the object's own build have both refused such a match before.
-                tracing::error!(error = &error as &dyn std::error::Error, "a match could not be added");
+                tracing::error!(error = chain(&error), "a match could not be added");
             }
             match object {
                 Object::Route(..) => {}

@@ -1,12 +1,12 @@
 //! What is different, from a publisher that sends no more than that.
 
 use hashbrown::HashSet;
+use policy::error::chain;
 use policy::names::TenantName;
 use policy::snapshot::{ContentHash, Revision, TenantSnapshot};
 use policy::upstream::{EndpointIr, ServiceEndpoints, ServicePort};
 
 use super::{Applied, Keeper, Nack};
-use crate::telemetry::chain;
 
 /// One thing that is different.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use crate::telemetry::chain;
+use policy::error::chain;
 
 /// Files on their way to the disk, each once however often it was written: bounded by what there is.
 #[derive(Debug)]

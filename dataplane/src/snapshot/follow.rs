@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use policy::error::chain;
 use policy::names::TenantName;
 use policy::snapshot::{Blob, IR_VERSION, TenantSnapshot};
 use policy::upstream::{ServiceEndpoints, ServicePort};
@@ -123,7 +124,7 @@ async fn follow(settings: &OperatorSettings, apply: &Arc<dyn Apply>) {
             let named = status.metadata().get(PUBLISHER).and_then(|value| value.to_str().ok());
             publisher = named.filter(|address| address.starts_with("https://")).map(str::to_owned);
         }
-        let said = crate::telemetry::chain(&error);
+        let said = chain(&error);
         if said != told {
             tracing::warn!(address, error = said, "the operator is not followed; what is in force stays");
             told = said;
@@ -251,7 +252,7 @@ fn read(message: Message) -> Result<Option<Change>, push::Answer> {
             match Blob::from_bytes(body.to_vec()).decode::<TenantSnapshot>() {
                 Ok(snapshot) => Some(Change::Tenant(Box::new(snapshot))),
                 Err(error) => {
-                    let reason = crate::telemetry::chain(&error);
+                    let reason = chain(&error);
                     tracing::error!(tenant = name, reason, "a tenant cannot be read; its last good stays");
                     let kind = policy::names::Kind::Tenant.to_string();
                     let nack =
@@ -264,7 +265,7 @@ fn read(message: Message) -> Result<Option<Change>, push::Answer> {
         Message::Endpoints(body) => {
             let endpoints = Blob::from_bytes(body.to_vec()).decode::<ServiceEndpoints>();
             let endpoints = endpoints.inspect_err(|error| {
-                tracing::error!(error = crate::telemetry::chain(error), "endpoints cannot be read");
+                tracing::error!(error = chain(error), "endpoints cannot be read");
             });
             endpoints.ok().map(Change::Endpoints)
         }

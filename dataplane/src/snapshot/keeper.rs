@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use hashbrown::{HashMap, HashSet};
+use policy::error::chain;
 use policy::names::{ObjectRef, TenantName};
 use policy::problem::Severity;
 use policy::snapshot::{Blob, ObjectEntry, ObjectIr, ObjectState, Snapshot, TenantSnapshot};
@@ -13,7 +14,6 @@ use policy::upstream::ServicePort;
 use super::Volume;
 use super::volume::Loaded;
 use crate::runtime::{Builder, Object, Runtime, TenantRuntime};
-use crate::telemetry::chain;
 
 /// What a dataplane could not apply as it was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,13 +8,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use policy::error::chain;
 use policy::snapshot::Blob;
 use prometheus::IntGauge;
 
 use super::VolumeError;
 use super::flush::Flush;
 use super::kept_file::KeptFile;
-use crate::telemetry::chain;
 
 /// What was refused is tried again after this.
 const REST: Duration = Duration::from_secs(5);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use policy::attach::{Attached, Origin};
 use policy::authentication::AuthenticationIr;
+use policy::error::chain;
 use policy::mode::Mode;
 use policy::names::{Kind, ObjectRef};
 use policy::problem::{Problem, Problems};
@@ -170,7 +171,7 @@ fn entry<S>(
     let state = compiled.map_or(ObjectState::Broken, |ir| match Blob::encode(&ir) {
         Ok(blob) => ObjectState::Compiled(blob),
         Err(error) => {
-            problems.at("spec").invalid(error.to_string(), "report this: it is a defect of the gateway");
+            problems.at("spec").invalid(chain(&error), "report this: it is a defect of the gateway");
             ObjectState::Broken
         }
     });

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kube::Client;
+use policy::error::chain;
 use policy::names::ObjectRef;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -107,7 +108,7 @@ async fn fetch(client: Client, object: ObjectRef, queue: mpsc::Sender<Fetched>) 
                 return;
             }
             Err(error) => {
-                tracing::warn!(%object, error = &error as &dyn std::error::Error, "could not be fetched yet");
+                tracing::warn!(%object, error = chain(&error), "could not be fetched yet");
                 if queue.send(Fetched::Failing(object.clone())).await.is_err() {
                     return;
                 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kube::runtime::watcher::{Error, Event};
+use policy::error::chain;
 use policy::names::{Kind, ObjectRef};
 
 use super::Written;
@@ -159,6 +160,6 @@ fn said(error: &Error) -> String {
         | Error::WatchStartFailed(_)
         | Error::WatchError(_)
         | Error::WatchFailed(_)
-        | Error::NoResourceVersion => error.to_string(),
+        | Error::NoResourceVersion => chain(error),
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use policy::error::chain;
 use policy::names::{ObjectRef, TenantName};
 use policy::problem::Severity;
 use policy::snapshot::{Blob, ContentHash, Revision, TenantSnapshot};
@@ -297,5 +298,5 @@ impl Posted {
 
 fn encode<T: serde::Serialize>(what: &T) -> Option<Bytes> {
     let encoded = Blob::encode(what).map(|blob| Bytes::copy_from_slice(blob.bytes()));
-    encoded.inspect_err(|error| tracing::error!(error = error as &dyn std::error::Error, "cannot be encoded")).ok()
+    encoded.inspect_err(|error| tracing::error!(error = chain(error), "cannot be encoded")).ok()
 }

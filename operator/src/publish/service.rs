@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::Stream;
+use policy::error::chain;
 use policy::names::{Kind, ObjectRef, TenantName};
 use policy::problem::Severity;
 use policy::snapshot::{ContentHash, IR_VERSION, Revision, understand};
@@ -108,7 +109,7 @@ fn refused(error: &ReviewError) -> Status {
         ReviewError::Missing | ReviewError::Invalid => Status::unauthenticated(error.to_string()),
         ReviewError::Foreign(_) => Status::permission_denied(error.to_string()),
         ReviewError::Unasked(cause) => {
-            tracing::warn!(error = &**cause as &dyn std::error::Error, "a dataplane's token could not be reviewed");
+            tracing::warn!(error = chain(&**cause), "a dataplane's token could not be reviewed");
             Status::unavailable(error.to_string())
         }
     }

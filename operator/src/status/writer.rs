@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use policy::error::chain;
 use policy::names::ObjectRef;
 use policy::status::{ConditionStatus, ObjectStatus};
 use tokio::sync::Notify;
@@ -85,7 +86,7 @@ impl Writer {
                 self.metrics.wrote(written.is_ok());
                 if let Err(error) = written {
                     failed = true;
-                    tracing::warn!(%object, error = &error as &dyn std::error::Error, "a status could not be written");
+                    tracing::warn!(%object, error = chain(&error), "a status could not be written");
                     // A newer one takes its place.
                     self.lock().entry(object).or_insert(wanted);
                 }
@@ -148,7 +149,7 @@ impl Writer {
                 secondary: None,
             };
             if let Err(error) = self.recorder.publish(&event, &reference).await {
-                tracing::debug!(%object, error = &error as &dyn std::error::Error, "an Event could not be written");
+                tracing::debug!(%object, error = chain(&error), "an Event could not be written");
             }
         }
     }

@@ -12,6 +12,7 @@ use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use lapin::tcp::{RustlsConnector, RustlsConnectorConfig};
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
 use lapin::{AsyncTcpStream, Connection, ConnectionProperties, ConnectionState, ErrorKind, Event};
+use policy::error::chain;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use socket2::{SockRef, Socket};
@@ -215,12 +216,7 @@ impl Problem {
     }
 
     pub(super) fn is(&self, error: &BrokerError, purpose: &str) {
-        let mut said = error.to_string();
-        let mut cause = std::error::Error::source(error);
-        while let Some(error) = cause {
-            said = format!("{said}: {error}");
-            cause = error.source();
-        }
+        let said = chain(error);
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if last.as_ref() != Some(&said) {
             tracing::warn!(purpose, problem = said, "the broker cannot be used");

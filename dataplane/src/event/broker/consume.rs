@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use lapin::{Connection, Event};
+use policy::error::chain;
 use tokio::sync::{mpsc, watch};
 
 use super::connection::{self, Link, Pauses, Problem};
@@ -55,7 +56,7 @@ impl Consumer {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
             match runtime {
                 Ok(runtime) => runtime.block_on(supervisor.run()),
-                Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "consume could not start"),
+                Err(error) => tracing::error!(error = chain(&error), "consume could not start"),
             }
         };
         let thread = std::thread::Builder::new().name("consume".to_owned()).spawn(run).map_err(BrokerError::Thread)?;

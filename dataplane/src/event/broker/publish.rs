@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use policy::error::chain;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use super::connection::{self, Pauses, Problem};
@@ -93,7 +94,7 @@ impl Publisher {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
             match runtime {
                 Ok(runtime) => runtime.block_on(supervise(&settings, &for_thread, taken)),
-                Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "publish could not start"),
+                Err(error) => tracing::error!(error = chain(&error), "publish could not start"),
             }
         };
         let thread = std::thread::Builder::new().name("publish".to_owned()).spawn(run).map_err(BrokerError::Thread)?;

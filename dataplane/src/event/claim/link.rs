@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use policy::error::chain;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
@@ -229,7 +230,7 @@ impl Link {
             };
             // Said once, not at every attempt.
             if attempt == 0 {
-                tracing::warn!(error = &why as &dyn std::error::Error, "Redis is away; connecting again");
+                tracing::warn!(error = chain(&why), "Redis is away; connecting again");
             }
             sleep(pause(attempt)).await;
             attempt = attempt.saturating_add(1);

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
+use policy::error::chain;
 use policy::names::TenantName;
 use redis::{RedisResult, Value};
 use tokio::sync::{mpsc, watch};
@@ -300,7 +301,7 @@ impl Claims {
         match tokio::time::timeout(*timeout, asked(connection)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "Redis refused");
+                tracing::debug!(error = chain(&error), "Redis refused");
                 link.suspect();
                 add(&counters.refused, 1);
                 Err(Away::Refused)

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use http_body::Body;
+use policy::error::chain;
 use policy::ordering::{Outcome, Verdict};
 use policy::refusal::Reason;
 use policy::route::TimeoutsIr;
@@ -16,7 +17,6 @@ use super::{Destination, now_ms, signature};
 use crate::event::die::{self, Point};
 use crate::event::spool::{Death, LastAttempt, Pending, Settlement};
 use crate::http::RequestBody as NoBody;
-use crate::telemetry::chain;
 use crate::upstream::{Backend, ForwardPlan, RequestBody, RequestHead, UpstreamBody, UpstreamCore, forward};
 
 /// Bytes of an answer that are kept with the attempt.

@@ -4,6 +4,8 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
+use policy::error::chain;
+
 use super::partitions::{ROW_HEADER, SHARD_HEADER, STORE_HEADER};
 use super::{Settlement, Shared};
 use crate::event::broker::{NotPublished, Outgoing, Publisher, State, partition_of};
@@ -124,10 +126,7 @@ pub(super) async fn drain(shared: &Shared) {
                 began + DRAIN_EVERY
             }
             Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "what is kept for the broker could not be read"
-                );
+                tracing::error!(error = chain(&error), "what is kept for the broker could not be read");
                 began + DRAIN_RETRY
             }
         };

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use policy::error::chain;
 use tokio::sync::mpsc;
 
 use super::now_ms;
@@ -35,8 +36,8 @@ async fn bury(shared: &Shared, delivered: Delivered) {
     let mut held = match Envelope::from_json(&delivered.body) {
         Ok(envelope) => Ok(held(delivered, envelope)),
         Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "the broker gave up a message that is no event");
-            Err((Unreadable { body: delivered.body.clone(), problem: error.to_string() }, delivered))
+            tracing::error!(error = chain(&error), "the broker gave up a message that is no event");
+            Err((Unreadable { body: delivered.body.clone(), problem: chain(&error) }, delivered))
         }
     };
     let durable = async {

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use policy::error::chain;
 use policy::names::{ObjectRef, TenantName};
 use policy::ordering::RetrySchedule;
 use policy::secret::Secret;
@@ -101,7 +102,7 @@ impl Deliver {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
             match runtime {
                 Ok(runtime) => runtime.block_on(deliver(Parts { queue, destinations, guard, beside }, stopped)),
-                Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "deliver could not start"),
+                Err(error) => tracing::error!(error = chain(&error), "deliver could not start"),
             }
             if !*over.borrow() {
                 health.ended("deliver");
@@ -173,7 +174,7 @@ async fn deliver(parts: Parts, mut stopped: watch::Receiver<bool>) {
             }
         }
         Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "what is owed could not be read");
+            tracing::error!(error = chain(&error), "what is owed could not be read");
             return;
         }
     }
@@ -222,7 +223,7 @@ async fn look(shared: &Shared, key: &Key) -> After {
             return settled(shared, shared.queue.settle(row, Settlement::Damaged).await);
         }
         Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "what is owed could not be read");
+            tracing::error!(error = chain(&error), "what is owed could not be read");
             return After::Rests(UNRECORDED);
         }
     };

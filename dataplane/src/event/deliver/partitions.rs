@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use policy::error::chain;
 use policy::names::TenantName;
 use policy::upstream::AddressGuard;
 use tokio::sync::{mpsc, watch};
@@ -123,7 +124,7 @@ impl PartitionDeliver {
                     deliver(settings, deliveries, stopped).await;
                     beside.abort();
                 }),
-                Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "deliver could not start"),
+                Err(error) => tracing::error!(error = chain(&error), "deliver could not start"),
             }
             if !*over.borrow() && !ends.load(Ordering::Relaxed) {
                 health.ended("deliver from the broker");
@@ -212,7 +213,7 @@ impl Shared {
             }
             Err(error) => {
                 // Not ours, or damaged: it goes to the queue for what nobody can deliver, and is said.
-                tracing::error!(error = &error as &dyn std::error::Error, "a message is no event");
+                tracing::error!(error = chain(&error), "a message is no event");
                 add(&self.counters.damaged, 1);
                 delivered.reject();
                 return None;

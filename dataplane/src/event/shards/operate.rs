@@ -1,10 +1,10 @@
 //! What an operator asks of a shard: the same as of a store in a folder.
 
+use policy::error::chain;
 use serde::{Deserialize, Serialize};
 
 use crate::event::spool::operate::{self, Change, Counted, Filter, Listed, Shown};
 use crate::event::spool::{Shard, SpoolError};
-use crate::telemetry::chain;
 
 /// One question.
 #[derive(Clone, Debug, Serialize, Deserialize)]

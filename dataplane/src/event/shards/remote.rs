@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use policy::error::chain;
 use policy::names::TenantName;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -205,11 +206,7 @@ impl Calls {
         };
         rmp_serde::from_slice(&body)
             .inspect_err(|error| {
-                tracing::error!(
-                    shard = &*self.name,
-                    error = error as &dyn std::error::Error,
-                    "a shard speaks another version"
-                );
+                tracing::error!(shard = &*self.name, error = chain(error), "a shard speaks another version");
             })
             .ok()
     }

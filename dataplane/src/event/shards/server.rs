@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use policy::error::chain;
 use policy::names::TenantName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -84,7 +85,7 @@ impl Server {
         let (stop, stopped) = watch::channel(false);
         let run = move || {
             if let Err(error) = runtime.block_on(port.serve(watched, first, stopped)) {
-                tracing::error!(error = &error as &dyn std::error::Error, "the shard is served no more");
+                tracing::error!(error = chain(&error), "the shard is served no more");
                 health.ended("spool server");
             }
         };
@@ -154,7 +155,7 @@ impl Port {
                 }),
                 Some(ended) = serving.join_next() => match ended {
                     Ok(ended) => ended?,
-                    Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "a server ended"),
+                    Err(error) => tracing::error!(error = chain(&error), "a server ended"),
                 },
                 _ = stopped.wait_for(|stop| *stop) => break,
             }

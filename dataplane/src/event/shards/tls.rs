@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use policy::error::chain;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity as Pair, ServerTlsConfig};
 
 use super::Role;
@@ -71,7 +72,7 @@ impl Watched {
             }
             Err(error) => {
                 add(&counters.certificates_refused, 1);
-                let error = &error as &dyn std::error::Error;
+                let error = chain(&error);
                 tracing::error!(%file, error, "a new certificate cannot be used; the last good one stays");
             }
         }

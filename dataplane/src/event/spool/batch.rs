@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use policy::error::chain;
 use rusqlite::ErrorCode;
 
 use super::SpoolError;
@@ -80,10 +81,7 @@ impl Writer {
         let begun = self.begun();
         let performed = match self.together(batch, begun) {
             Err(Failed::One(error)) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "one of a batch failed; each is tried by itself"
-                );
+                tracing::warn!(error = chain(&error), "one of a batch failed; each is tried by itself");
                 self.roll_back();
                 self.apart(batch, begun)
             }
@@ -137,7 +135,7 @@ impl Writer {
             }
             let outcome = self.alone(&mut effects, |effects| self.perform(command, begun, effects))?;
             if let Err(cause) = &outcome {
-                tracing::error!(error = &**cause as &dyn std::error::Error, "the spool could not do what it was told");
+                tracing::error!(error = chain(&**cause), "the spool could not do what it was told");
                 failed.insert(at, cause.clone());
                 if self.spool.conn.is_autocommit() {
                     return Ok(None);

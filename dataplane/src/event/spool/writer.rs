@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
+use policy::error::chain;
 use policy::names::TenantName;
 use rusqlite::{OptionalExtension, params};
 use tokio::sync::{Notify, mpsc};
@@ -165,7 +166,7 @@ impl Writer {
             Err(cause) => {
                 // Nothing of the batch counts: all of it is answered so.
                 add(&self.counters.not_durable, batch.len() as u64);
-                tracing::error!(error = &*cause as &dyn std::error::Error, "the spool could not write");
+                tracing::error!(error = chain(&*cause), "the spool could not write");
                 for command in batch {
                     command.answer(Err(cause.clone()));
                 }
