@@ -2,6 +2,7 @@
 //! [`Reason`]; never a path, an address or a caller.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use policy::ip_allow::ProviderIr;
@@ -167,18 +168,21 @@ impl Metrics {
         &self.registry
     }
 
-    /// The handles of one tenant, resolved once when its snapshot is swapped in.
+    /// The handles of one tenant. Its series are there from its first request on: of many tenants most are idle, and
+    /// what nobody counts costs neither memory nor lines of a scrape.
     #[must_use]
     pub fn tenant(&self, name: Option<&TenantName>) -> TenantMetrics {
         let tenant = name.map_or(NO_TENANT, TenantName::as_str);
-        let of = |traffic: Traffic| {
-            let status = |class: &str| self.requests.with_label_values(&[tenant, traffic.word(), class]);
-            PerTraffic {
-                requests: [status("1xx"), status("2xx"), status("3xx"), status("4xx"), status("5xx")],
-                duration: self.duration.with_label_values(&[tenant, traffic.word()]),
-            }
-        };
-        TenantMetrics { tenant: tenant.into(), per_traffic: Traffic::ALL.map(of), metrics: self.clone() }
+        TenantMetrics { tenant: tenant.into(), api: OnceLock::new(), webhook: OnceLock::new(), metrics: self.clone() }
+    }
+
+    /// All classes at once, so that the first answer of a class counts from zero.
+    fn per_traffic(&self, tenant: &str, traffic: Traffic) -> PerTraffic {
+        let status = |class: &str| self.requests.with_label_values(&[tenant, traffic.word(), class]);
+        PerTraffic {
+            requests: [status("1xx"), status("2xx"), status("3xx"), status("4xx"), status("5xx")],
+            duration: self.duration.with_label_values(&[tenant, traffic.word()]),
+        }
     }
 
     /// Forgets a tenant that is gone.
@@ -232,18 +236,19 @@ struct PerTraffic {
 #[derive(Clone, Debug)]
 pub struct TenantMetrics {
     tenant: Box<str>,
-    per_traffic: [PerTraffic; 2],
+    api: OnceLock<PerTraffic>,
+    webhook: OnceLock<PerTraffic>,
     metrics: Metrics,
 }
 
 impl TenantMetrics {
     /// One request was answered.
     pub fn answered(&self, traffic: Traffic, status: u16, took: Duration) {
-        let [api, webhook] = &self.per_traffic;
-        let handles = match traffic {
-            Traffic::Api => api,
-            Traffic::Webhook => webhook,
+        let once = match traffic {
+            Traffic::Api => &self.api,
+            Traffic::Webhook => &self.webhook,
         };
+        let handles = once.get_or_init(|| self.metrics.per_traffic(&self.tenant, traffic));
         if let Some(counter) = handles.requests.get(usize::from(status / 100).wrapping_sub(1)) {
             counter.inc();
         }
@@ -270,6 +275,20 @@ impl TenantMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tenant_is_counted_from_its_first_request_on_every_class_from_zero() {
+        let metrics = Metrics::new().unwrap();
+        let tenant = metrics.tenant(Some(&TenantName::parse("acme").unwrap()));
+        let text = || String::from_utf8(metrics.encode().unwrap()).unwrap();
+        assert!(!text().contains("acme"), "{}", text());
+        tenant.answered(Traffic::Webhook, 200, Duration::from_millis(3));
+        for (class, count) in [("2xx", 1), ("5xx", 0)] {
+            let line = format!("{{status=\"{class}\",tenant=\"acme\",traffic=\"webhook\"}} {count}");
+            assert!(text().contains(&line), "{}", text());
+        }
+        assert!(!text().contains("traffic=\"api\""), "{}", text());
+    }
 
     #[test]
     fn a_tenant_that_is_gone_leaves_no_series() {
