@@ -144,7 +144,11 @@ fn every_metric_is_told_by_a_page_and_no_page_tells_of_others() {
     assert_eq!(told.difference(&shown).collect::<Vec<_>>(), [""; 0], "nothing counts these");
     let asked = metrics(&page("charts/postern/templates/alerts.yaml"), '(');
     assert!(asked.len() > 5);
-    assert_eq!(asked.difference(&shown).collect::<Vec<_>>(), [""; 0], "an alert asks for these, and nothing counts them");
+    assert_eq!(
+        asked.difference(&shown).collect::<Vec<_>>(),
+        [""; 0],
+        "an alert asks for these, and nothing counts them"
+    );
 }
 
 #[test]

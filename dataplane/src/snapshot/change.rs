@@ -6,6 +6,7 @@ use policy::names::TenantName;
 use policy::snapshot::{ContentHash, Revision, TenantSnapshot};
 use policy::upstream::{EndpointIr, ServiceEndpoints, ServicePort};
 
+use super::kept_file::KeptFile;
 use super::{Applied, Keeper, Nack};
 
 /// One thing that is different.
@@ -115,7 +116,9 @@ impl Keeper {
             match change {
                 Change::Endpoints(endpoints) => {
                     if let Err(error) = volume.keep_endpoints(endpoints) {
-                        tracing::warn!(error = chain(&error), "the last good could not be kept");
+                        let ServicePort { namespace, name, port } = &endpoints.service;
+                        let error = chain(&error);
+                        tracing::warn!(%namespace, %name, port, error, "endpoints of the last good could not be kept");
                     }
                 }
                 Change::EndpointsRemoved(service) => volume.forget_endpoints(service),
@@ -130,6 +133,16 @@ impl Keeper {
         let forgotten = self.told.take().map(|told| self.builder.retain_endpoints(&told)).unwrap_or_default();
         let Some(volume) = &self.volume else { return };
         forgotten.iter().for_each(|service| volume.forget_endpoints(service));
+        for file in self.unread.drain(..) {
+            let kept_anew = match &file {
+                KeptFile::Tenant(name) => self.tenants.contains_key(name),
+                KeptFile::Endpoints(service) => self.builder.endpoints_now(service).is_some(),
+                KeptFile::Complete => true,
+            };
+            if !kept_anew {
+                volume.forget_file(file);
+            }
+        }
         volume.complete();
     }
 
@@ -214,6 +227,23 @@ mod tests {
         let loaded = keeper.volume.as_ref().unwrap().load().endpoints;
         let on_volume = |name: &&&str| loaded.contains(&endpoints(name));
         [names.iter().filter(known).copied().collect(), names.iter().filter(on_volume).copied().collect()]
+    }
+
+    #[test]
+    fn what_cannot_be_read_back_goes_when_all_was_said_and_it_was_not_kept_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = ["acme.tenant", "globex.tenant", "shop.new.80.endpoints", "shop.left.80.endpoints"];
+        files.iter().for_each(|file| std::fs::write(folder.path().join(file), "damaged").unwrap());
+        let (mut keeper, _) = keeper(folder.path());
+        let comes =
+            [Change::Tenant(Box::new(tenant("acme", 1))), Change::Endpoints(endpoints("new")), Change::Complete];
+        keeper.begin();
+        keeper.change(comes.into());
+        drop(keeper);
+        let there = |file: &&&str| folder.path().join(file).exists();
+        assert_eq!(files.iter().filter(there).collect::<Vec<_>>(), [&"acme.tenant", &"shop.new.80.endpoints"]);
+        let (keeper, _) = self::keeper(folder.path());
+        assert!(keeper.have().len() == 1 && keeper.endpoints(&endpoints("new").service).is_some());
     }
 
     #[test]

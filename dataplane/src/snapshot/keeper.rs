@@ -12,6 +12,7 @@ use policy::snapshot::{Blob, ObjectEntry, ObjectIr, ObjectState, Snapshot, Tenan
 use policy::upstream::ServicePort;
 
 use super::Volume;
+use super::kept_file::KeptFile;
 use super::volume::Loaded;
 use crate::runtime::{Builder, Object, Runtime, TenantRuntime};
 
@@ -82,14 +83,18 @@ pub struct Keeper {
     pub(super) volume: Option<Volume>,
     /// The Services that a publisher told of since it was said what is here, until it has said everything.
     pub(super) told: Option<HashSet<ServicePort>>,
+    /// Files of the volume that could not be read, until somebody has said everything: what is not kept anew by then goes.
+    pub(super) unread: Vec<KeptFile>,
 }
 
 impl Keeper {
     /// A keeper that serves what the volume kept, until a snapshot comes.
     #[must_use]
     pub fn new(builder: Builder, live: Arc<ArcSwap<Runtime>>, volume: Option<Volume>) -> Self {
-        let mut keeper = Self { tenants: HashMap::new(), builder, live, volume, told: None };
-        let Loaded { tenants, endpoints, errors } = keeper.volume.as_ref().map(Volume::load).unwrap_or_default();
+        let mut keeper = Self { tenants: HashMap::new(), builder, live, volume, told: None, unread: Vec::new() };
+        let loaded = keeper.volume.as_ref().map(Volume::load).unwrap_or_default();
+        let Loaded { tenants, endpoints, errors, unread } = loaded;
+        keeper.unread = unread;
         for error in errors {
             tracing::warn!(error = chain(&error), "something of the last good is lost");
         }
@@ -166,7 +171,7 @@ impl Keeper {
         let Some((kept, volume)) = self.tenants.get_mut(tenant).zip(self.volume.as_ref()) else { return };
         match volume.keep(&kept.snapshot) {
             Ok(()) => kept.leave_to_volume(),
-            Err(error) => tracing::warn!(error = chain(&error), "the last good could not be kept"),
+            Err(error) => tracing::warn!(%tenant, error = chain(&error), "a tenant of the last good could not be kept"),
         }
     }
 

@@ -38,6 +38,22 @@ impl KeptFile {
         })
     }
 
+    /// Which of them is at this path.
+    pub(super) fn at(path: &Path) -> Option<Self> {
+        let name = path.file_name()?.to_str()?;
+        let (stem, extension) = name.rsplit_once('.')?;
+        match extension {
+            Self::TENANT => TenantName::parse(stem).ok().map(Self::Tenant),
+            Self::ENDPOINTS => {
+                let (service, port) = stem.rsplit_once('.')?;
+                let (namespace, name) = service.split_once('.')?;
+                let port = port.parse().ok()?;
+                Some(Self::Endpoints(ServicePort { namespace: namespace.into(), name: name.into(), port }))
+            }
+            _ => None,
+        }
+    }
+
     /// Brings it to what it is to be; without bytes it goes.
     pub(super) fn bring(&self, folder: &Path, bytes: Option<&Blob>) -> Result<(), VolumeError> {
         let path = self.path(folder);

@@ -63,6 +63,20 @@ pub(super) struct Loaded {
     pub(super) tenants: Vec<TenantSnapshot>,
     pub(super) endpoints: Vec<ServiceEndpoints>,
     pub(super) errors: Vec<VolumeError>,
+    /// The files of these errors.
+    pub(super) unread: Vec<KeptFile>,
+}
+
+impl Loaded {
+    fn take<T: DeserializeOwned>(&mut self, path: &Path, place: impl FnOnce(&mut Self) -> &mut Vec<T>) {
+        match read(path) {
+            Ok(content) => place(self).push(content),
+            Err(error) => {
+                self.errors.push(error);
+                self.unread.extend(KeptFile::at(path));
+            }
+        }
+    }
 }
 
 /// A folder of last good tenants.
@@ -119,8 +133,13 @@ impl Volume {
     /// Forgets the endpoints of a port that nobody names.
     pub fn forget_endpoints(&self, service: &ServicePort) {
         if let Some(file) = endpoints_file(service) {
-            self.writer.put(file, None);
+            self.forget_file(file);
         }
+    }
+
+    /// Takes a file away.
+    pub(super) fn forget_file(&self, file: KeptFile) {
+        self.writer.put(file, None);
     }
 
     /// Notes that what is kept is a complete set.
@@ -136,7 +155,7 @@ impl Volume {
 
     /// Forgets a tenant that is gone.
     pub fn forget(&self, tenant: &TenantName) {
-        self.writer.put(KeptFile::Tenant(tenant.clone()), None);
+        self.forget_file(KeptFile::Tenant(tenant.clone()));
     }
 
     fn put<T: Serialize>(&self, file: KeptFile, content: &T) -> Result<(), VolumeError> {
@@ -162,14 +181,8 @@ impl Volume {
         };
         for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
             match path.extension().and_then(std::ffi::OsStr::to_str) {
-                Some(KeptFile::TENANT) => match read(&path) {
-                    Ok(tenant) => loaded.tenants.push(tenant),
-                    Err(error) => loaded.errors.push(error),
-                },
-                Some(KeptFile::ENDPOINTS) => match read(&path) {
-                    Ok(endpoints) => loaded.endpoints.push(endpoints),
-                    Err(error) => loaded.errors.push(error),
-                },
+                Some(KeptFile::TENANT) => loaded.take(&path, |loaded| &mut loaded.tenants),
+                Some(KeptFile::ENDPOINTS) => loaded.take(&path, |loaded| &mut loaded.endpoints),
                 Some(_) | None => {}
             }
         }
