@@ -2,7 +2,8 @@
 //!
 //! What an object itself gets wrong is refused. What it names and is not there yet, and what its Tenant does not allow
 //! yet, is only a warning: objects come in any order, and a Tenant that was applied a moment ago may not have been
-//! seen here. When nobody answers the object is let in, since compile harms nobody with it later.
+//! seen here. A claim that another Tenant holds is looked at twice for the same reason. When nobody answers the object
+//! is let in, since compile harms nobody with it later.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ const MAX_REVIEW_BYTES: usize = 8 << 20;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections at once.
 const MAX_CONNECTIONS: usize = 256;
+/// What is given to a watch to bring what was stored before the question: a holder that gave up its claim, say.
+const CATCH_UP: Duration = Duration::from_millis(300);
 /// Warnings that the API server shows, and how long one may be.
 const MAX_WARNINGS: usize = 16;
 const MAX_WARNING: usize = 250;
@@ -93,10 +96,21 @@ async fn judged(review: &AdmissionRequest<DynamicObject>, questions: &mpsc::Send
     }
     let observed = serde_json::to_value(object).and_then(serde_json::from_value::<Observed>);
     let Ok((raw, _)) = observed.map(|observed| observed.parts(kind)) else { return allowed };
-    let (sender, hears) = oneshot::channel();
-    let asked = questions.send(Question { raw, answer: sender }).await;
-    let Some(problems) = (if asked.is_ok() { hears.await.ok() } else { None }) else { return allowed };
+    let mut problems = ask(raw.clone(), questions).await;
+    if problems.iter().any(|problem| problem.kind == ProblemKind::Conflict) {
+        tokio::time::sleep(CATCH_UP).await;
+        problems = ask(raw, questions).await;
+    }
     decided(allowed, &problems)
+}
+
+/// Nothing is wrong while nobody answers.
+async fn ask(raw: Raw, questions: &mpsc::Sender<Question>) -> Vec<Problem> {
+    let (sender, hears) = oneshot::channel();
+    match questions.send(Question { raw, answer: sender }).await {
+        Ok(()) => hears.await.unwrap_or_default(),
+        Err(_) => Vec::new(),
+    }
 }
 
 fn decided(mut allowed: AdmissionResponse, problems: &[Problem]) -> AdmissionResponse {
@@ -121,4 +135,64 @@ fn refuses(problem: &Problem) -> bool {
 
 fn told(Problem { field, message, help, .. }: &Problem) -> String {
     format!("{field}: {message}; {help}")
+}
+
+#[cfg(test)]
+mod tests {
+    use policy::names::ObjectRef;
+    use serde_json::json;
+
+    use super::*;
+
+    fn problem(kind: ProblemKind) -> Problem {
+        let object = ObjectRef::new(Kind::Tenant, "", "acme");
+        let (field, message, help) = ("spec.hostnames[0]".to_owned(), "is wrong".to_owned(), "write it".to_owned());
+        Problem { object, field, message, help, severity: Severity::Error, kind }
+    }
+
+    /// What is said of an object of which these answers are given, one a question.
+    fn said(answers: &[Option<ProblemKind>]) -> AdmissionResponse {
+        let object =
+            json!({"apiVersion": "postern.dev/v1alpha1", "kind": "Tenant", "metadata": {"name": "acme"}, "spec": {}});
+        let kind = json!({"group": "postern.dev", "version": "v1alpha1", "kind": "Tenant"});
+        let resource = json!({"group": "postern.dev", "version": "v1alpha1", "resource": "tenants"});
+        let request = json!({"uid": "u", "kind": kind, "resource": resource, "name": "acme", "operation": "CREATE",
+            "userInfo": {}, "object": object, "dryRun": false});
+        let review: AdmissionReview<DynamicObject> = serde_json::from_value(
+            json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}),
+        )
+        .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (questions, mut asked) = mpsc::channel::<Question>(1);
+            let request = review.try_into().unwrap();
+            let answered = async {
+                for answer in answers {
+                    let question = asked.recv().await.unwrap();
+                    question.answer.send(answer.map(problem).into_iter().collect()).unwrap();
+                }
+                drop(asked);
+            };
+            tokio::join!(judged(&request, &questions), answered).0
+        })
+    }
+
+    #[test]
+    fn only_what_no_other_object_can_mend_is_refused() {
+        for kind in [ProblemKind::Invalid, ProblemKind::NotEnforced] {
+            assert!(!said(&[Some(kind)]).allowed, "{kind:?}");
+        }
+        for kind in [ProblemKind::UnresolvedRef, ProblemKind::NotAllowed] {
+            let said = said(&[Some(kind)]);
+            assert!(said.allowed, "{kind:?}");
+            assert_eq!(said.warnings.unwrap(), ["spec.hostnames[0]: is wrong; write it"]);
+        }
+        assert!(said(&[]).allowed, "nobody answers");
+    }
+
+    #[test]
+    fn a_claim_that_its_holder_gave_up_a_moment_ago_is_free() {
+        assert!(said(&[Some(ProblemKind::Conflict), None]).allowed);
+        assert!(!said(&[Some(ProblemKind::Conflict), Some(ProblemKind::Conflict)]).allowed);
+    }
 }
