@@ -12,8 +12,13 @@ use crate::installed::{Installed, SYSTEM, readme};
 /// The README's third command and its request, word by word.
 pub(crate) fn the_readme_is_true(installed: &Installed) {
     let commands = readme();
-    let said = installed.kind.run(&commands[2]).unwrap();
-    assert!(said.contains("route.postern.dev/hello condition met"), "{said}");
+    let applied = installed.kind.run(&commands[2]);
+    let why = || {
+        let objects = installed.kubectl("-n hello get routes,webhooksources -o yaml");
+        let logs = format!("-n {SYSTEM} logs -l app.kubernetes.io/component=operator --tail=200 --prefix");
+        format!("{applied:?}\n{objects}\n{}", installed.kubectl(&logs))
+    };
+    assert!(applied.as_ref().is_ok_and(|said| said.contains("route.postern.dev/hello condition met")), "{}", why());
     let port = format!("127.0.0.1:{}", installed.kind.requests.port());
     let answer = installed.kind.run(&commands[3].replace("127.0.0.1:8080", &port)).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello from a pod"), "{answer}");
