@@ -131,8 +131,15 @@ impl Keeper {
     /// a process that ended between them and their tenant, or gone while nobody was followed.
     fn complete(&mut self) {
         let forgotten = self.told.take().map(|told| self.builder.retain_endpoints(&told)).unwrap_or_default();
+        self.forget_unread();
         let Some(volume) = &self.volume else { return };
         forgotten.iter().for_each(|service| volume.forget_endpoints(service));
+        volume.complete();
+    }
+
+    /// What could not be read of the volume, and was not kept anew when all was said.
+    pub(super) fn forget_unread(&mut self) {
+        let Some(volume) = &self.volume else { return };
         for file in self.unread.drain(..) {
             let kept_anew = match &file {
                 KeptFile::Tenant(name) => self.tenants.contains_key(name),
@@ -143,7 +150,6 @@ impl Keeper {
                 volume.forget_file(file);
             }
         }
-        volume.complete();
     }
 
     /// Objects that run their last good, and those that have none.
@@ -162,6 +168,7 @@ mod tests {
     use std::sync::Arc;
 
     use arc_swap::ArcSwap;
+    use policy::snapshot::Snapshot;
     use policy::tenant::{CeilingsIr, IdentifiersIr, TenantIr};
     use prometheus::IntGauge;
 
@@ -244,6 +251,13 @@ mod tests {
         assert_eq!(files.iter().filter(there).collect::<Vec<_>>(), [&"acme.tenant", &"shop.new.80.endpoints"]);
         let (keeper, _) = self::keeper(folder.path());
         assert!(keeper.have().len() == 1 && keeper.endpoints(&endpoints("new").service).is_some());
+        drop(keeper);
+        // A process that has its objects from files is given all of them at once.
+        std::fs::write(folder.path().join("globex.tenant"), "damaged").unwrap();
+        let (mut keeper, _) = self::keeper(folder.path());
+        keeper.apply(&Snapshot { tenants: vec![Arc::new(tenant("acme", 1))], endpoints: Vec::new() });
+        drop(keeper);
+        assert!(!folder.path().join("globex.tenant").exists() && folder.path().join("acme.tenant").exists());
     }
 
     #[test]

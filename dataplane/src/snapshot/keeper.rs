@@ -132,6 +132,7 @@ impl Keeper {
             self.apply_tenant(tenant, &mut applied);
         }
         self.remove_missing(snapshot, &mut applied);
+        self.forget_unread();
         for kept in self.tenants.values() {
             applied.last_good.extend(kept.standing.last_good.iter().cloned());
             applied.not_programmed.extend(kept.standing.not_programmed.iter().cloned());
