@@ -14,6 +14,7 @@ pub mod http;
 pub mod listener;
 pub mod outside;
 pub mod pipeline;
+mod placement;
 pub mod runtime;
 pub mod snapshot;
 pub mod telemetry;

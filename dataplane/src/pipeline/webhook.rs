@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
-use policy::names::ObjectRef;
 use policy::refusal::{Extra, Reason, Refusal};
 use policy::stage::Filter;
 use policy::webhook_source::entry::Entry as Part;
@@ -16,18 +15,11 @@ use super::{Core, Ended, schema};
 use crate::answer::{self, Body};
 use crate::event::{AcceptError, Entry, Event, NewEvent};
 use crate::http::{Ids, Parsed};
+use crate::placement::{Placement, place};
 use crate::runtime::{Runtime, Source, TenantRuntime};
 
 /// When a provider should try again after we could not store its events: well within Genesys' 85 seconds.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
-
-/// Where an entry goes.
-struct Place<'r> {
-    tenant: &'r Arc<TenantRuntime>,
-    source: &'r Arc<Source>,
-    /// Why it is dead from the start.
-    refused: Option<Reason>,
-}
 
 /// Answers a request to a source.
 pub(super) async fn answer(
@@ -112,7 +104,7 @@ async fn fitting(
     ended: &mut Ended,
 ) -> Result<Vec<(Option<Reason>, Part)>, Refusal> {
     let guards = |part: &Part| {
-        let to = place(runtime, tenant, source, part).source;
+        let to = place(runtime, tenant, source, &part.identifiers).source;
         let other = Some(to).filter(|to| !Arc::ptr_eq(to, source)).and_then(|to| to.schema.clone());
         source.schema.iter().cloned().chain(other).collect()
     };
@@ -131,7 +123,7 @@ fn entries(
     let now_secs = core.clock.now_secs();
     let mut entries = Vec::with_capacity(parts.len());
     for (misfit, part) in parts {
-        let place = place(runtime, tenant, source, &part);
+        let place = place(runtime, tenant, source, &part.identifiers);
         let refused = place.refused.or_else(|| too_old(&[source, place.source], &part, now_secs)).or(misfit);
         if refused == Some(Reason::Unclaimed) && source.ir.unclaimed == Unclaimed::Refuse {
             continue;
@@ -146,35 +138,6 @@ fn entries(
     entries
 }
 
-/// Where one entry goes: to the tenant that claims it, if the source is shared with it; else to the source's own.
-fn place<'r>(runtime: &'r Runtime, tenant: &'r Arc<TenantRuntime>, source: &'r Arc<Source>, part: &Part) -> Place<'r> {
-    let own = |refused| Place { tenant, source, refused };
-    match runtime.owners.of(&part.identifiers) {
-        Some(owner) if *owner == tenant.name => own(None),
-        Some(owner) if source.ir.shared_with.contains(owner) => {
-            let found = runtime.tenant(owner).and_then(|tenant| Some((tenant, behind(tenant, &source.object)?)));
-            match found {
-                // The other tenants' entries go on, so its own broken policy cannot refuse the request.
-                Some((tenant, source)) => {
-                    let broken = !source.ir.broken_security.is_empty();
-                    Place { tenant, source, refused: broken.then_some(Reason::PolicyBroken) }
-                }
-                None => own(Some(Reason::Unclaimed)),
-            }
-        }
-        Some(_) => own(Some(Reason::TenantMismatch)),
-        // Whoever signed knows the source's own secret: what names nobody is its own, if it can deliver.
-        None if source.destination.is_some() => own(None),
-        None => own(Some(Reason::Unclaimed)),
-    }
-}
-
-/// The source of a tenant that stands behind a shared one.
-fn behind<'t>(tenant: &'t TenantRuntime, shared: &ObjectRef) -> Option<&'t Arc<Source>> {
-    let mut sources = tenant.sources.iter().map(|(_, source)| source);
-    sources.find(|source| source.ir.shared.as_ref() == Some(shared) && source.destination.is_some())
-}
-
 /// Where the provider signs no time, an event's own time must be near: for the source that took it, and for the
 /// one behind that it is for.
 fn too_old(sources: &[&Arc<Source>], part: &Part, now_secs: i64) -> Option<Reason> {
@@ -183,7 +146,7 @@ fn too_old(sources: &[&Arc<Source>], part: &Part, now_secs: i64) -> Option<Reaso
     (!inside).then_some(Reason::TimestampOutsideWindow)
 }
 
-fn new_event(place: &Place<'_>, ids: &Ids, mut part: Part, now_secs: i64) -> NewEvent {
+fn new_event(place: &Placement<'_>, ids: &Ids, mut part: Part, now_secs: i64) -> NewEvent {
     let sanitised = sanitise(&place.source.ir.sanitise, &mut part);
     let now = jiff::Timestamp::from_second(now_secs).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     let time = part.time_ms.and_then(|time| jiff::Timestamp::from_millisecond(time).ok());
