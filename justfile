@@ -58,6 +58,12 @@ outage *ARGS:
     cargo build --release --locked -p cli
     cargo run --release --locked -p tests --bin outage -- "$@"
 
+# Attacks the binary from outside (memory, slow peers, HTTP/2, tunnels, lock-out, paths, smuggling, splitting, last good) and
+# prints for each attack whether the promise held: `./dev attack`, `./dev attack --short`, or `./dev attack memory`.
+attack *ARGS:
+    cargo build --locked -p cli
+    cargo run --locked -p tests --bin attack -- "$@"
+
 # Formats the code.
 fmt:
     cargo fmt --all

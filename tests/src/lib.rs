@@ -1,5 +1,6 @@
 //! The harness of the test binaries: processes, upstreams and clients on free loopback ports.
 
+pub mod attack;
 pub mod client;
 pub mod count;
 pub mod disk;

@@ -51,6 +51,8 @@ pub enum Reply {
     Close,
     /// Nothing, until the other side gives up.
     Hang,
+    /// Another protocol, in which it says nothing until the other side ends it.
+    Tunnel,
 }
 
 type Script = dyn Fn(&Received) -> Reply + Send + Sync;
@@ -183,6 +185,13 @@ fn serve(stream: TcpStream, script: &Script, log: &Log, stop: &AtomicBool) {
             Reply::Close => return,
             Reply::Hang => {
                 let _ = input.fill_buf();
+                return;
+            }
+            Reply::Tunnel => {
+                let _ = out.write_all(
+                    b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+                );
+                let _ = std::io::copy(&mut input, &mut std::io::sink());
                 return;
             }
         };
