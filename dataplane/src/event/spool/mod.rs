@@ -11,6 +11,7 @@ mod consult;
 mod dedupe;
 mod known;
 pub mod operate;
+mod private;
 mod row;
 mod schema;
 mod settle;
@@ -98,13 +99,14 @@ impl Spool {
     pub(super) fn open(directory: &Path, max_bytes: u64) -> Result<Self, SpoolError> {
         let path = directory.join("events.lock");
         let file_error = |cause| SpoolError::File { path: path.clone(), cause };
-        std::fs::create_dir_all(directory).map_err(file_error)?;
-        let lock = File::options().create(true).truncate(false).write(true).open(&path).map_err(file_error)?;
+        private::folder(directory).map_err(file_error)?;
+        let lock = private::file(&path).map_err(file_error)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(SpoolError::InUse { path }),
             Err(TryLockError::Error(cause)) => return Err(file_error(cause)),
         }
+        private::database(directory).map_err(file_error)?;
         let mut conn = Connection::open(database(directory))?;
         settle_in(&conn)?;
         let found: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
