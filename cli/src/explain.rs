@@ -229,8 +229,7 @@ impl Walk<'_> {
         let (said, refused) = match says {
             Ok(said) => (said, None),
             Err(refusal) => {
-                let text =
-                    format!("{} {}: {}", refusal.reason.status().as_u16(), refusal.reason.word(), refusal.detail);
+                let text = format!("{} {}: {}", refusal.status().as_u16(), refusal.reason.word(), refusal.detail);
                 (format!("would refuse, {text}"), Some(text))
             }
         };

@@ -44,17 +44,17 @@ pub fn refusal(refusal: &Refusal, request_id: &str) -> Response<Body> {
     let problem = Problem {
         r#type: format!("{PROBLEM_TYPE}{}", reason.word()),
         title: reason.title(),
-        status: reason.status().as_u16(),
+        status: refusal.status().as_u16(),
         detail: &refusal.detail,
         reason: reason.word(),
         instance: format!("urn:postern:request:{request_id}"),
         violations: refusal.extras.iter().find_map(|extra| match extra {
             Extra::Violations(violations) => Some(violations.as_slice()),
-            Extra::RetryAfter(_) | Extra::Challenge(_) | Extra::Allow(_) => None,
+            Extra::RetryAfter(_) | Extra::Challenge(_) | Extra::Allow(_) | Extra::Status(_) => None,
         }),
     };
     let body = serde_json::to_vec(&problem).unwrap_or_default();
-    let mut response = full(reason.status(), "application/problem+json", body);
+    let mut response = full(refusal.status(), "application/problem+json", body);
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     for extra in &refusal.extras {
@@ -68,7 +68,7 @@ pub fn refusal(refusal: &Refusal, request_id: &str) -> Response<Body> {
                 Ok(value) => (ALLOW, value),
                 Err(_) => continue,
             },
-            Extra::Violations(_) => continue,
+            Extra::Violations(_) | Extra::Status(_) => continue,
         };
         headers.append(name, value);
     }

@@ -78,11 +78,11 @@ reasons! {
     /// The keys to check a credential with are not available.
     KeysUnavailable = "keys_unavailable", UNAUTHORIZED, "The keys to check the credentials with are not available";
     /// The webhook carries no signature.
-    SignatureMissing = "signature_missing", UNAUTHORIZED, "The signature is missing";
+    SignatureMissing = "signature_missing", FORBIDDEN, "The signature is missing";
     /// The webhook's signature does not match its bytes.
-    SignatureInvalid = "signature_invalid", UNAUTHORIZED, "The signature does not match";
+    SignatureInvalid = "signature_invalid", FORBIDDEN, "The signature does not match";
     /// The webhook's signed time is outside the window, or an event is older than its window.
-    TimestampOutsideWindow = "timestamp_outside_window", UNAUTHORIZED, "The timestamp is outside the window";
+    TimestampOutsideWindow = "timestamp_outside_window", FORBIDDEN, "The timestamp is outside the window";
     /// The provider's handshake carried the wrong token.
     HandshakeRefused = "handshake_refused", FORBIDDEN, "The handshake is refused";
     /// Host, token, key and payload do not name one tenant.
@@ -128,6 +128,8 @@ pub enum Extra {
     Challenge(Cow<'static, str>),
     /// `Allow` (RFC 9110, 10.2.1).
     Allow(String),
+    /// Another status than the reason's: one that a provider's page requires.
+    Status(StatusCode),
     /// The member `violations` (RFC 9457, 3.2): the first places of a body that do not fit.
     Violations(Vec<Violation>),
 }
@@ -147,6 +149,16 @@ impl Refusal {
     /// A refusal with its reason's status and title.
     pub fn new(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { reason, detail: detail.into(), extras: Vec::new() }
+    }
+
+    /// Returns the status of the response: the reason's, unless an [`Extra::Status`] replaces it.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        let replaced = self.extras.iter().find_map(|extra| match extra {
+            Extra::Status(status) => Some(*status),
+            Extra::RetryAfter(_) | Extra::Challenge(_) | Extra::Allow(_) | Extra::Violations(_) => None,
+        });
+        replaced.unwrap_or(self.reason.status())
     }
 
     /// The same refusal with one more header field or member.

@@ -61,7 +61,7 @@ impl Teller<'_> {
         out::line("\n3. Somebody forges a batch: the body is changed, the signature is not.");
         let forged = batch.replace("parcel", "refund");
         let answer = self.client.send(webhook(HOOKS, "/webhooks/whatsapp", &signature, &forged)?).await?;
-        self.refused(&answer, 401, "signature_invalid");
+        self.refused(&answer, 403, "signature_invalid");
 
         out::line("\n4. Genesys Cloud sends an agent's message: the same header name, another encoding.");
         let body = payload::genesys_message(&run, &jiff::Timestamp::now().to_string());

@@ -88,9 +88,13 @@ fn verify<'s>(
 ) -> Result<Option<Verified<'s>>, Refusal> {
     let Some(guard) = &source.verifier else { return Ok(None) };
     let verified = guard.decider.verify(&parsed.head(), parsed.scheme(), body, core.clock.now_secs());
-    if verified.is_err() {
+    let verified = verified.map_err(|refusal| {
         tenant.failures.record(parsed.address, core.clock.mono_ns());
-    }
+        match source.ir.provider.preset() {
+            Some(preset) => refusal.with(Extra::Status(preset.unverified_status)),
+            None => refusal,
+        }
+    });
     guard.judge(Filter::Authentication, verified, &mut ended.would_refuse)
 }
 

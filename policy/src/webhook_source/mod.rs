@@ -2,8 +2,9 @@
 //!
 //! - Attaches to: a host and path of its tenant, or to a shared source that verifies for it.
 //! - Runs at: [`crate::stage::Filter::Authentication`], over the raw body; nothing has parsed it before.
-//! - Says no with: 401, reasons `signature_missing`, `signature_invalid`, `timestamp_outside_window`; 403
-//!   `handshake_refused`, `client_certificate_refused`; 400 `payload_invalid`; per entry `unclaimed` and `tenant_mismatch`.
+//! - Says no with: 403, reasons `signature_missing`, `signature_invalid`, `timestamp_outside_window` (401 where
+//!   [`Preset::unverified_status`] says so); 403 `handshake_refused`, `client_certificate_refused`; 400
+//!   `payload_invalid`; per entry `unclaimed` and `tenant_mismatch`.
 //! - When it cannot decide: a secret that is missing or malformed refuses, 503 `policy_broken`.
 
 mod bounds;

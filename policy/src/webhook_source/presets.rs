@@ -4,6 +4,7 @@
 //! table and the CRD are written from it: `POSTERN_GOLDEN=write cargo test -p policy --features crd the_page_says`
 //! and `postern crds --out crds`.
 
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::handshake::{Handshake, Reply};
@@ -204,6 +205,7 @@ providers! {
         secret: SecretFormat::Hex,
         signed: &[Timestamp, Body],
         signed_time: Some(SignedTime::Header("x-signature-timestamp", TimeFormat::UnixSeconds)),
+        unverified_status: StatusCode::UNAUTHORIZED,
         handshakes: &[
             Handshake::Signed { at: Joined(&[Path("type"), Path("event.type")]), is: "1#", reply: Reply::Json(r#"{"type":1}"#) },
             Handshake::Signed { at: Joined(&[Path("type"), Path("event.type")]), is: "0#", reply: Reply::NoContent },
@@ -489,6 +491,7 @@ providers! {
     Xero = "xero", Preset {
         page: "https://developer.xero.com/documentation/guides/webhooks/configuring-your-server/",
         header: "x-xero-signature",
+        unverified_status: StatusCode::UNAUTHORIZED,
         each: Some("events"),
         id: Some(Joined(&[Path("tenantId"), Path("resourceId"), Path("eventType"), Path("eventDateUtc")])),
         kind: Some(Joined(&[Path("eventCategory"), Path("eventType")])),

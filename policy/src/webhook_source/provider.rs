@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
+
 use super::handshake::Handshake;
 use super::{
     Encoding, EventTimeIr, ExtractIr, ExtractionIr, PartIr, RecipeIr, SecretFormat, SignatureAlgorithm, SignatureList,
@@ -85,6 +87,8 @@ pub struct Preset {
     pub signed_time: Option<SignedTime>,
     /// How far it may be off, in seconds.
     pub tolerance_secs: u32,
+    /// The status of a POST whose signature is missing or wrong; 403 unless the provider's page requires another.
+    pub unverified_status: StatusCode,
     /// How the provider asks before it sends.
     pub handshakes: &'static [Handshake],
     /// How a body falls into its events. What follows is for [`Splitter::Extraction`].
@@ -122,6 +126,7 @@ pub(super) const HEX: Preset = Preset {
     signed: &[SignedPart::Body],
     signed_time: None,
     tolerance_secs: TOLERANCE_SECS,
+    unverified_status: StatusCode::FORBIDDEN,
     handshakes: &[],
     splitter: Splitter::Extraction,
     each: None,

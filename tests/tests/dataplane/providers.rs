@@ -2,6 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::Value;
@@ -76,13 +78,28 @@ fn slack_gets_its_challenge_back_when_it_signed_it() {
     assert_eq!((answer.status, answer.text().as_str()), (200, "3eZbrw1aBm2rZgRNFdxV2595E9CY3gmd"));
     assert_eq!(answer.header("content-type"), Some("text/plain"));
     let forged = slack(challenge, "other bytes");
-    assert_eq!((forged.status, forged.reason().as_str()), (401, "signature_invalid"));
+    assert_eq!((forged.status, forged.reason().as_str()), (403, "signature_invalid"));
     assert!(!forged.text().contains("3eZbrw1a"));
     let event =
         r#"{"type":"event_callback","team_id":"T1","event_id":"Ev1","event":{"type":"message","channel":"C1"}}"#;
     assert_eq!(slack(event, event).status, 200);
     assert_eq!(told(&receiver), ["Ev1", "slack.message", "T1#C1"]);
     assert_eq!(receiver.received().len(), 1, "a challenge is no event");
+}
+
+#[test]
+fn xero_validates_an_endpoint_with_200_for_its_signature_and_401_for_a_wrong_one() {
+    let (gateway, _receiver) = start("Xero", SECRET, "");
+    let validation = r#"{"events":[],"lastEventSequence":0,"firstEventSequence":0,"entropy":"S0m3r4Nd0mt3xt"}"#;
+    let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
+    let right = STANDARD.encode(hmac::sign(&key, validation.as_bytes()).as_ref());
+    assert_eq!(send(&gateway, "/hook", validation, &[("x-xero-signature", &right)]).status, 200);
+
+    let wrong = STANDARD.encode(hmac::sign(&key, b"other bytes").as_ref());
+    let answer = send(&gateway, "/hook", validation, &[("x-xero-signature", &wrong)]);
+    let problem = answer.json();
+    assert_eq!((answer.status, &problem["status"], answer.reason().as_str()), (401, &401.into(), "signature_invalid"));
+    assert_eq!(send(&gateway, "/hook", validation, &[]).status, 401);
 }
 
 #[test]
@@ -117,7 +134,7 @@ fn an_event_of_stripe_is_known_by_its_id_and_its_customer() {
         assert_eq!(send(&gateway, "/hook", body, &[("stripe-signature", &sign(&time))]).status, 200);
     }
     let old = send(&gateway, "/hook", body, &[("stripe-signature", &sign("1533204620"))]);
-    assert_eq!((old.status, old.reason().as_str()), (401, "timestamp_outside_window"));
+    assert_eq!((old.status, old.reason().as_str()), (403, "timestamp_outside_window"));
     assert_eq!(told(&receiver), ["evt_1", "stripe.invoice.paid", "cus_1"]);
     let metrics = gateway.metrics();
     assert!(![metrics, gateway.printed()].concat().contains("canary"), "a secret is shown");
@@ -148,13 +165,13 @@ fn the_url_that_is_signed_is_the_one_that_the_sender_knows() {
     let (https, http) = (format!("https://{}/hook?a=b", super::HOST), format!("http://{}/hook?a=b", super::HOST));
     let (gateway, receiver) = start("Square", SECRET, "");
     assert_eq!(square(&gateway, &https, &[]), 200);
-    assert_eq!(square(&gateway, &http, &[("x-forwarded-proto", "http")]), 401, "an untrusted hop says nothing");
+    assert_eq!(square(&gateway, &http, &[("x-forwarded-proto", "http")]), 403, "an untrusted hop says nothing");
     assert_eq!(told(&receiver), ["e1", "square.payment.updated", "M#P"]);
     let (gateway, _receiver) = start("Square", SECRET, ", urlScheme: Http");
-    assert_eq!((square(&gateway, &http, &[]), square(&gateway, &https, &[])), (200, 401));
+    assert_eq!((square(&gateway, &http, &[]), square(&gateway, &https, &[])), (200, 403));
     let (gateway, _receiver) = start_with("Square", SECRET, "", &["--trusted-hops", "1"]);
     let proxied = |scheme, url| square(&gateway, url, &[("x-forwarded-proto", scheme)]);
-    assert_eq!((proxied("http", &http), proxied("https", &https), proxied("http", &https)), (200, 200, 401));
+    assert_eq!((proxied("http", &http), proxied("https", &https), proxied("http", &https)), (200, 200, 403));
 }
 
 #[test]
@@ -165,7 +182,7 @@ fn who_asks_without_a_body_is_answered() {
     assert_eq!((answer.status, answer.text().as_str()), (200, r#"{"verification":"hhgoNiFUaS6eJjZx"}"#));
     let script = get(super::HOST, "/hook").header("x-okta-verification-challenge", "<script>").send(gateway.address);
     assert_eq!(script.unwrap().reason(), "handshake_refused");
-    assert_eq!(send(&gateway, "/hook", r#"{"eventId":"e1"}"#, &[("authorization", "wrong")]).status, 401);
+    assert_eq!(send(&gateway, "/hook", r#"{"eventId":"e1"}"#, &[("authorization", "wrong")]).status, 403);
     assert_eq!(send(&gateway, "/hook", r#"{"eventId":"e1"}"#, &[("authorization", SECRET)]).status, 200);
     assert_eq!(told(&receiver)[0], "e1");
     let (gateway, _receiver) = start("Trello", SECRET, "");

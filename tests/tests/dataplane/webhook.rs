@@ -1,5 +1,9 @@
 //! Verified, durable, delivered once and to its own tenant.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
 use ring::hmac;
 use serde_json::{Value, json};
 use tests::client::{Answer, get, post};
@@ -139,9 +143,9 @@ fn what_is_not_signed_by_the_sender_is_refused_and_the_handshake_needs_its_token
         let sent = post(HOOKS, "/whatsapp", format!("{body} ")).header("x-hub-signature-256", signature);
         sent.send(gateway.address).unwrap()
     };
-    assert_eq!((signed(&sign(&body)).status, signed(&sign(&body)).reason().as_str()), (401, "signature_invalid"));
+    assert_eq!((signed(&sign(&body)).status, signed(&sign(&body)).reason().as_str()), (403, "signature_invalid"));
     let unsigned = post(HOOKS, "/whatsapp", body.as_str()).send(gateway.address).unwrap();
-    assert_eq!((unsigned.status, unsigned.reason().as_str()), (401, "signature_missing"));
+    assert_eq!((unsigned.status, unsigned.reason().as_str()), (403, "signature_missing"));
     let ask = |token: &str| {
         let target = format!("/whatsapp?hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token={token}");
         get(HOOKS, &target).send(gateway.address).unwrap()
@@ -186,4 +190,32 @@ fn a_source_that_is_off_is_not_there() {
     let gateway = Gateway::start(&off).unwrap();
     let answer = send(&gateway, &[message("111", "wamid.a")]);
     assert_eq!((answer.status, answer.reason().as_str()), (404, "no_route"));
+}
+
+#[test]
+fn event_store_belongs_to_its_user_alone_also_when_an_earlier_version_made_it() {
+    let (acme, globex) = (Upstream::echo().unwrap(), Upstream::echo().unwrap());
+    let mut gateway = Gateway::start(&manifests(&acme, &globex)).unwrap();
+    assert_eq!(send(&gateway, &[message("111", "wamid.first")]).status, 200);
+
+    let spool = gateway.data().join("spool");
+    let modes = || {
+        let files = std::fs::read_dir(&spool).unwrap().map(|file| file.unwrap().path());
+        files.map(|path| (path.file_name().unwrap().to_owned(), mode(&path))).collect::<Vec<_>>()
+    };
+    assert_eq!(mode(&spool), 0o700);
+    assert!(modes().len() >= 3 && modes().iter().all(|(_, mode)| *mode == 0o600), "{:?}", modes());
+
+    for (name, _) in modes() {
+        std::fs::set_permissions(spool.join(name), Permissions::from_mode(0o644)).unwrap();
+    }
+    std::fs::set_permissions(&spool, Permissions::from_mode(0o755)).unwrap();
+    gateway.restart().unwrap();
+    assert_eq!(send(&gateway, &[message("111", "wamid.second")]).status, 200);
+    assert_eq!(mode(&spool), 0o700);
+    assert!(modes().iter().all(|(_, mode)| *mode == 0o600), "{:?}", modes());
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
