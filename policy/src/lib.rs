@@ -11,6 +11,7 @@ pub mod attach;
 #[cfg(feature = "crd")]
 pub mod crd;
 pub mod error;
+mod exact;
 #[cfg(test)]
 #[cfg(feature = "crd")]
 mod golden;

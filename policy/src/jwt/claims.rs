@@ -37,7 +37,9 @@ pub(super) enum ClaimError {
     Forward(String),
 }
 
-const INTEGER: &str = "a whole number of seconds";
+const SECONDS: &str = "a number of seconds";
+/// Doubles count single seconds up to here.
+const MAX_EXACT_SECS: f64 = 9_007_199_254_740_992.0;
 
 /// When the token is good, in seconds since the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +50,7 @@ pub(super) struct Period {
 
 impl Period {
     pub(super) fn of(claims: &Value) -> Result<Self, ClaimError> {
-        let expires = seconds(claims, "exp")?.ok_or(ClaimError::Type("exp", INTEGER))?;
+        let expires = seconds(claims, "exp")?.ok_or(ClaimError::Type("exp", SECONDS))?;
         Ok(Self { expires, not_before: seconds(claims, "nbf")? })
     }
 
@@ -64,11 +66,17 @@ impl Period {
     }
 }
 
-/// A time as whole seconds. Strings, fractions, negative and huge numbers are no times: a reader that
-/// takes them for "absent" skips the check.
+/// A NumericDate (RFC 7519, 2) as whole seconds; a fraction is cut off. Strings, negative and huge numbers are not
+/// times: a reader that takes them for "absent" skips the check.
 fn seconds(claims: &Value, name: &'static str) -> Result<Option<i64>, ClaimError> {
     let Some(value) = claims.get(name) else { return Ok(None) };
-    value.as_u64().and_then(|secs| i64::try_from(secs).ok()).map(Some).ok_or(ClaimError::Type(name, INTEGER))
+    let whole = value.as_u64().and_then(|secs| i64::try_from(secs).ok());
+    whole.or_else(|| whole_seconds(value.as_f64()?)).map(Some).ok_or(ClaimError::Type(name, SECONDS))
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the range is checked, and the fraction is to be cut off")]
+fn whole_seconds(secs: f64) -> Option<i64> {
+    (0.0..=MAX_EXACT_SECS).contains(&secs).then_some(secs as i64)
 }
 
 pub(super) fn check_issuer(ir: &JwtIr, claims: &Value) -> Result<(), ClaimError> {

@@ -1,7 +1,8 @@
 //! Keys as issuers publish them: JWK Sets (RFC 7517), PEM, and shared secrets.
 
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::alphabet::URL_SAFE;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use jsonwebtoken::DecodingKey;
 use serde_json::{Map, Value};
 
@@ -13,6 +14,12 @@ use crate::secret::Secret;
 const MIN_RSA_BITS: usize = 2048;
 /// What ring takes at most.
 const MAX_RSA_BITS: usize = 8192;
+
+/// base64url as RFC 7515 has it, and with the padding that some issuers leave on it.
+const BASE64URL: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 const PUBLISHED: &str = "take the key as the issuer publishes it";
 
@@ -38,12 +45,18 @@ pub(super) fn from_secret(
         Ok(text) => KeyMaterial::Hmac(Secret::new(text.trim_end_matches(['\r', '\n']).as_bytes())),
         Err(_) => KeyMaterial::Hmac(Secret::new(bytes)),
     };
-    let before = problems.errors();
-    let key = bind(None, material, algorithms, &mut problems);
-    if key.is_none() && problems.errors() == before {
-        problems.invalid("has no key that algorithms can use", "name the key's algorithm in algorithms");
+    match bind(None, material, algorithms) {
+        Ok(key) => Some(vec![key]),
+        Err(Unfit::Wrong(message, help)) => {
+            problems.invalid(message, help);
+            None
+        }
+        Err(Unfit::Unused(message)) => {
+            problems.warn(message, UNUSED);
+            problems.invalid("has no key that algorithms can use", "name the key's algorithm in algorithms");
+            None
+        }
     }
-    key.map(|key| vec![key])
 }
 
 type Wrong = (&'static str, &'static str);
@@ -70,8 +83,9 @@ fn from_pem(text: &str) -> Result<KeyMaterial, Wrong> {
     Ok(KeyMaterial::Rsa { n, e })
 }
 
-/// The keys of a JWK Set. Keys for encryption and of unknown kinds are left out with a warning, since
-/// issuers publish them in one set.
+/// Returns the keys of a JWK Set that can check these algorithms. Other keys are left out with a warning (RFC 7517, 5):
+/// issuers publish keys for encryption, of unknown kinds and of the last decade in one set. A private key or a shared
+/// secret that everybody may read is an error: the key is not a secret any more.
 pub(super) fn from_jwks(
     text: &[u8],
     algorithms: &[Algorithm],
@@ -89,7 +103,7 @@ pub(super) fn from_jwks(
         let mut problems = problems.at(format_args!("keys[{index}]"));
         match jwk.as_object() {
             Some(jwk) => keys.extend(from_jwk(jwk, algorithms, secrets, &mut problems)),
-            None => problems.invalid("is no JSON object", PUBLISHED),
+            None => problems.warn("is not a JSON object and is left out", PUBLISHED),
         }
     }
     if problems.errors() > before {
@@ -131,7 +145,11 @@ fn from_jwk(
                 .warn("is of a kind that is not supported and is left out", "use RSA, P-256, P-384 or Ed25519 keys");
             return None;
         }
-        Err(JwkError::Wrong(message, help)) => {
+        Err(JwkError::Wrong(message)) => {
+            problems.warn(format!("{message}; the key is left out"), PUBLISHED);
+            return None;
+        }
+        Err(JwkError::Shared(message, help)) => {
             problems.invalid(message, help);
             return None;
         }
@@ -147,33 +165,46 @@ fn from_jwk(
             }
         },
     };
-    bind(text("kid"), material, &only, problems)
+    match bind(text("kid"), material, &only) {
+        Ok(key) => Some(key),
+        Err(Unfit::Wrong(message, help)) => {
+            problems.warn(format!("{message}; the key is left out"), help);
+            None
+        }
+        Err(Unfit::Unused(message)) => {
+            problems.warn(message, UNUSED);
+            None
+        }
+    }
 }
 
 enum JwkError {
     Unknown,
-    Wrong(&'static str, &'static str),
+    Wrong(&'static str),
+    /// A secret that others can read.
+    Shared(&'static str, &'static str),
 }
 
 fn material(jwk: &Map<String, Value>, secrets: bool) -> Result<KeyMaterial, JwkError> {
     let text = |name: &str| jwk.get(name).and_then(Value::as_str).unwrap_or_default();
     let bytes = |name: &str| {
-        let wrong = JwkError::Wrong("has a member that is missing or not base64url", PUBLISHED);
-        URL_SAFE_NO_PAD.decode(text(name)).ok().filter(|bytes| !bytes.is_empty()).ok_or(wrong)
+        let wrong = JwkError::Wrong("has a member that is missing or not base64url");
+        BASE64URL.decode(text(name)).ok().filter(|bytes| !bytes.is_empty()).ok_or(wrong)
     };
+    let integer = |name: &str| bytes(name).map(|bytes| without_leading_zeros(&bytes).to_vec());
     match (text("kty"), text("crv")) {
-        ("RSA", _) => Ok(KeyMaterial::Rsa { n: bytes("n")?, e: bytes("e")? }),
+        ("RSA", _) => Ok(KeyMaterial::Rsa { n: integer("n")?, e: integer("e")? }),
         ("EC", curve @ ("P-256" | "P-384")) => {
-            let (x, y) = (bytes("x")?, bytes("y")?);
             let size = if curve == "P-256" { 32 } else { 48 };
-            if x.len() != size || y.len() != size {
-                return Err(JwkError::Wrong("has coordinates of the wrong length for its curve", PUBLISHED));
-            }
-            Ok(KeyMaterial::Ec([&[0x04], x.as_slice(), y.as_slice()].concat()))
+            let coordinate = |name: &str| {
+                let wrong = JwkError::Wrong("has coordinates of the wrong length for its curve");
+                padded(&integer(name)?, size).ok_or(wrong)
+            };
+            Ok(KeyMaterial::Ec([vec![0x04], coordinate("x")?, coordinate("y")?].concat()))
         }
         ("OKP", "Ed25519") => Ok(KeyMaterial::Ed25519(bytes("x")?)),
         ("oct", _) if secrets => Ok(KeyMaterial::Hmac(Secret::new(bytes("k")?))),
-        ("oct", _) => Err(JwkError::Wrong(
+        ("oct", _) => Err(JwkError::Shared(
             "holds a shared secret, which everybody who may read this object would know",
             "put it into a Secret and name that in keys.secretRef",
         )),
@@ -181,28 +212,42 @@ fn material(jwk: &Map<String, Value>, secrets: bool) -> Result<KeyMaterial, JwkE
     }
 }
 
+/// A big-endian integer as RFC 7518 (6.3.1.1) writes it. Libraries that write signed integers put a zero byte before
+/// it, which the verifier refuses.
+fn without_leading_zeros(integer: &[u8]) -> &[u8] {
+    let zeros = integer.iter().take_while(|byte| **byte == 0).count();
+    integer.get(zeros..).unwrap_or_default()
+}
+
+/// The integer in exactly `size` bytes (RFC 7518, 6.2.1.2); `None` when it needs more, or so few that it is not a
+/// coordinate whose leading zeros were left out.
+fn padded(integer: &[u8], size: usize) -> Option<Vec<u8>> {
+    const MOST_ZEROS: usize = 4;
+    let missing = size.checked_sub(integer.len()).filter(|missing| *missing <= MOST_ZEROS)?;
+    Some([&vec![0; missing], integer].concat())
+}
+
+/// Why a key is not bound to any algorithm.
+enum Unfit {
+    /// What is wrong with the key, and what to do.
+    Wrong(String, &'static str),
+    /// Which algorithms would use the key.
+    Unused(String),
+}
+
+const UNUSED: &str = "name its algorithm in algorithms, or remove the key";
+
 /// Binds a key to those algorithms that are of its family, if it is strong enough for them.
-fn bind(
-    kid: Option<&str>,
-    material: KeyMaterial,
-    algorithms: &[Algorithm],
-    problems: &mut Problems<'_>,
-) -> Option<JwtKeyIr> {
-    let Some(family) = material.family() else {
-        problems.invalid("is no key of its kind", PUBLISHED);
-        return None;
-    };
+fn bind(kid: Option<&str>, material: KeyMaterial, algorithms: &[Algorithm]) -> Result<JwtKeyIr, Unfit> {
+    let family = material.family().ok_or_else(|| Unfit::Wrong("is not a key of its kind".to_owned(), PUBLISHED))?;
     let algorithms: Vec<_> = algorithms.iter().copied().filter(|algorithm| algorithm.family() == family).collect();
     if algorithms.is_empty() {
-        let message = format!("is {}, which no entry of algorithms uses", kind(family));
-        problems.warn(message, "name its algorithm in algorithms, or remove the key");
-        return None;
+        return Err(Unfit::Unused(format!("is {}, which no entry of algorithms uses", kind(family))));
     }
     if let Some((message, help)) = weakness(&material, &algorithms) {
-        problems.invalid(message, help);
-        return None;
+        return Err(Unfit::Wrong(message, help));
     }
-    Some(JwtKeyIr { kid: kid.map(Into::into), algorithms, material })
+    Ok(JwtKeyIr { kid: kid.map(Into::into), algorithms, material })
 }
 
 fn kind(family: Family) -> &'static str {
@@ -225,7 +270,7 @@ fn weakness(material: &KeyMaterial, algorithms: &[Algorithm]) -> Option<(String,
             }
             let odd = e.last().is_some_and(|last| last & 1 == 1) && n.last().is_some_and(|last| last & 1 == 1);
             // An exponent of 1 would make every text its own signature.
-            (!odd || self::bits(e) < 2).then(|| ("is no RSA key".to_owned(), PUBLISHED))
+            (!odd || self::bits(e) < 2).then(|| ("is not an RSA key".to_owned(), PUBLISHED))
         }
         KeyMaterial::Hmac(secret) => {
             let needed = algorithms.iter().map(|algorithm| hash_bytes(*algorithm)).max().unwrap_or_default();

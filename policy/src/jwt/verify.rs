@@ -114,7 +114,7 @@ impl JwtMethod {
             return Err(invalid("the token's signature does not hold, or no key has its kid and alg".to_owned()));
         }
         let claims = token.claims().map_err(|error| malformed(&error))?;
-        self.believe(claims, now_secs).map_err(|error| unconvincing(&error))
+        self.believe(claims, token.exact_claims(), now_secs).map_err(|error| unconvincing(&error))
     }
 
     fn signature_holds(&self, token: &Token<'_>) -> bool {
@@ -131,20 +131,19 @@ impl JwtMethod {
         })
     }
 
-    fn believe(&self, claims: Value, now: i64) -> Result<Verified, ClaimError> {
+    /// Believes the claims: types and times as the token has them, the rest with all its digits.
+    fn believe(&self, claims: Value, exact: Option<Value>, now: i64) -> Result<Verified, ClaimError> {
         let ir = &self.ir;
         claims::check_issuer(ir, &claims)?;
         claims::check_audience(ir, &claims)?;
         let period = Period::of(&claims)?;
         period.check(now, ir.clock_skew_secs)?;
-        let caller = Caller {
-            id: claims::subject(&claims)?,
-            method: Arc::clone(&ir.name),
-            tenant: claims::tenant(ir.tenant_claim.as_deref(), &claims)?,
-            roles: claims::roles(&ir.roles_from, &claims)?,
-            forward: claims::forward(&self.forward, &claims)?,
-            claims: Arc::new(claims),
-        };
+        let (id, tenant) = (claims::subject(&claims)?, claims::tenant(ir.tenant_claim.as_deref(), &claims)?);
+        let roles = claims::roles(&ir.roles_from, &claims)?;
+
+        let claims = exact.unwrap_or(claims);
+        let forward = claims::forward(&self.forward, &claims)?;
+        let caller = Caller { id, method: Arc::clone(&ir.name), tenant, roles, forward, claims: Arc::new(claims) };
         Ok(Verified { caller: Arc::new(caller), expires_secs: period.expires })
     }
 }

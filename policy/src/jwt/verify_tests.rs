@@ -209,11 +209,39 @@ fn times_are_checked_within_the_skew() {
 }
 
 #[test]
+fn a_time_may_have_a_fraction_or_an_exponent() {
+    let now = f64::from(i32::try_from(NOW).unwrap());
+    assert_eq!(reason(&with("exp", json!(now + 60.421))), Ok(()));
+    assert_eq!(reason(&with("exp", json!(now - 100.5))), Err(Reason::CredentialsExpired));
+    assert_eq!(reason(&with("nbf", json!(now - 5.25))), Ok(()));
+    assert_eq!(reason(&with("nbf", json!(now + 31.5))), Err(Reason::CredentialsExpired));
+    let written = |time: &str| {
+        let claims = good().to_string().replace(&(NOW + 60).to_string(), time);
+        let token = raw(r#"{"alg":"HS256"}"#, &claims, &signing_key(Algorithm::HS256), Algorithm::HS256);
+        method(&ir(Algorithm::HS256)).verify(&token, NOW).map(|verified| verified.expires_secs)
+    };
+    assert_eq!(written("1.9e9").ok(), Some(1_900_000_000));
+    assert_eq!(written(&format!("{}.0", NOW + 60)).ok(), Some(NOW + 60));
+}
+
+#[test]
+fn a_number_in_a_claim_keeps_its_digits() {
+    let mut ir = ir(Algorithm::HS256);
+    ir.forward = vec![ForwardIr { claim: texts(&["account"]), header: "x-account".into() }];
+    let claims = good().to_string().replacen('{', r#"{"account":12345678901234567890123,"#, 1);
+    let token = raw(r#"{"alg":"HS256"}"#, &claims, &signing_key(Algorithm::HS256), Algorithm::HS256);
+    let caller = method(&ir).verify(&token, NOW).unwrap().caller;
+    assert_eq!(caller.forward[0].1, "12345678901234567890123");
+    assert_eq!(caller.claims["account"], "12345678901234567890123");
+}
+
+#[test]
 fn a_time_of_an_odd_type_is_no_time() {
     for name in ["exp", "nbf"] {
         for value in [
             json!("1900000000"),
-            json!(1.9e9),
+            json!(1e300),
+            json!(-1.5),
             json!([1_900_000_000]),
             json!(-1),
             json!(null),

@@ -1,5 +1,6 @@
 //! What is looked at before a body becomes a tree: how deep it goes, and of how many objects and lists it is made.
 
+use crate::exact::code_unit;
 use crate::refusal::{Reason, Refusal};
 
 /// Objects and lists inside each other. What providers send goes no deeper than 20.
@@ -54,7 +55,7 @@ pub(super) fn mended(body: &[u8]) -> Option<Vec<u8>> {
     let mut mended = body.to_vec();
     let (mut at, mut found) = (0, false);
     while let Some(rest) = body.get(at..).filter(|rest| !rest.is_empty()) {
-        at += match (escape(rest), rest.get(6..).and_then(escape)) {
+        at += match (code_unit(rest), rest.get(6..).and_then(code_unit)) {
             (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 12,
             (Some(0xd800..=0xdfff), _) => {
                 found = true;
@@ -67,12 +68,6 @@ pub(super) fn mended(body: &[u8]) -> Option<Vec<u8>> {
         };
     }
     found.then_some(mended)
-}
-
-/// The code unit of an escape that stands at the beginning.
-fn escape(text: &[u8]) -> Option<u16> {
-    let digits = text.strip_prefix(b"\\u")?.get(..4)?;
-    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::provider::Splitter;
 use super::{ExtractionIr, Provider, bounds, generic, genesys, whatsapp};
+use crate::exact::{Inexact, rewritten};
 use crate::refusal::{Reason, Refusal};
 
 /// Events that one request may hold: Meta sends up to 1,000 changes in one.
@@ -75,15 +76,20 @@ pub fn split(
     body: &[u8],
 ) -> Result<Vec<Entry>, Refusal> {
     let splitter = provider.preset().map_or(Splitter::Extraction, |preset| preset.splitter);
-    let (value, mended) = match splitter {
-        Splitter::Extraction if generic::is_form(headers) => (generic::form(body)?, false),
-        Splitter::WhatsApp | Splitter::Genesys | Splitter::Extraction => json(body)?,
-    };
-    let mut entries = match splitter {
+    let is_form = splitter == Splitter::Extraction && generic::is_form(headers);
+    let (value, mended) = if is_form { (generic::form(body)?, false) } else { json(body)? };
+    let events = |value| match splitter {
         Splitter::WhatsApp => whatsapp::split(value),
         Splitter::Genesys => vec![genesys::entry(value)],
         Splitter::Extraction => generic::split(provider, extraction, headers, value, body),
     };
+    let mut entries = events(value);
+
+    // The tree has lost digits: two ids that differ only there are two events.
+    if !is_form && let Some(exact) = exact(body) {
+        identify(&mut entries, events(exact));
+    }
+
     if entries.len() > MAX_ENTRIES {
         return Err(Refusal::new(Reason::BodyTooLarge, format!("the request holds more than {MAX_ENTRIES} events")));
     }
@@ -100,6 +106,28 @@ fn json(body: &[u8]) -> Result<(Value, bool), Refusal> {
         let refusal = || Refusal::new(Reason::PayloadInvalid, format!("the body is not JSON: {}", place(&error)));
         mended.map(|value| (value, true)).ok_or_else(refusal)
     })
+}
+
+/// The body as a tree that has lost nothing, with texts in place of what JSON's tree cannot hold; `None` when it can
+/// hold all.
+fn exact(body: &[u8]) -> Option<Value> {
+    serde_json::from_slice(&rewritten(body, Inexact::All)?).ok()
+}
+
+/// Gives each event what names it in the exact tree. Its content stays as the first tree has it, in its own types.
+fn identify(entries: &mut [Entry], exact: Vec<Entry>) {
+    if entries.len() == exact.len() {
+        for (entry, exact) in entries.iter_mut().zip(exact) {
+            let Entry { identifiers, id, conversation, time_ms, .. } = exact;
+            *entry = Entry {
+                identifiers,
+                id,
+                conversation,
+                time_ms,
+                ..std::mem::replace(entry, Entry::of(EntryIdentifiers::default()))
+            };
+        }
+    }
 }
 
 /// Where the parser stopped; never a piece of the body.
@@ -197,6 +225,62 @@ mod tests {
                     prop_assert!(!entry.id.is_empty() && !entry.kind.is_empty(), "{entry:?}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn ids_that_differ_in_any_digit_are_two_events() {
+        let path = |name: &str| Some(super::super::ExtractIr::Path(vec![name.into()]));
+        let extraction = ExtractionIr {
+            each: Some(vec!["events".into()]),
+            id: path("id"),
+            conversation: path("c"),
+            ..ExtractionIr::default()
+        };
+        let split = |body: &str| split(Provider::Generic, &extraction, &HeaderMap::new(), body.as_bytes()).unwrap();
+        let entries = split(
+            r#"{"events": [{"id": 12345678901234567890123, "c": 98765432109876543210987}, {"id": 18446744073709551615}]}"#,
+        );
+        assert_eq!(
+            (entries[0].id.as_str(), entries[1].id.as_str()),
+            ("12345678901234567890123", "18446744073709551615")
+        );
+        assert_eq!(entries[0].conversation, "98765432109876543210987");
+        assert!(entries[0].data["id"].is_number(), "the content keeps its types");
+        for [one, other] in [
+            [r#"{"a": 0.12345678901234567891}"#, r#"{"a": 0.12345678901234567892}"#],
+            [r#"{"id": "x\ud83d"}"#, r#"{"id": "x\ud83e"}"#],
+        ] {
+            let entries = split(&format!(r#"{{"events": [{one}, {other}]}}"#));
+            assert_ne!(entries[0].id, entries[1].id, "{one}");
+        }
+    }
+
+    #[test]
+    fn identities_of_every_provider_keep_their_digits() {
+        let number = |last: u8| format!("1234567890123456789012{last}");
+        let whatsapp = |last| {
+            format!(
+                r#"{{"entry": [{{"id": {0}, "changes": [{{"field": "messages", "value": {{
+                    "metadata": {{"phone_number_id": {0}}}, "statuses": [{{"id": {0}, "status": "sent"}}]}}}}]}}]}}"#,
+                number(last)
+            )
+        };
+        let genesys = |last| {
+            format!(
+                r#"{{"id": {0}, "channel": {{"id": {0}, "to": {{"id": {0}}}, "time": "x"}}, "type": "Text"}}"#,
+                number(last)
+            )
+        };
+        for (provider, body) in
+            [(Provider::WhatsApp, &whatsapp as &dyn Fn(u8) -> String), (Provider::GenesysOpenMessaging, &genesys)]
+        {
+            let extraction = provider.preset().map(Preset::extraction).unwrap_or_default();
+            let [one, other] = [1, 2]
+                .map(|last| split(provider, &extraction, &HeaderMap::new(), body(last).as_bytes()).unwrap().remove(0));
+            assert_ne!(one.id, other.id, "{provider:?}");
+            assert_ne!(one.identifiers, other.identifiers, "{provider:?}");
+            assert!(one.id.contains(&number(1)), "{}", one.id);
         }
     }
 
