@@ -1,8 +1,32 @@
 //! A client that says exactly what a test wrote, and reads exactly what came back.
 
+use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
+
+/// How a request is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2 with prior knowledge.
+    Http2,
+}
+
+thread_local! {
+    static PROTOCOL: Cell<Protocol> = const { Cell::new(Protocol::Http1) };
+}
+
+/// Runs a test over HTTP/1.1 and again over HTTP/2: [`Request::send`] of this thread uses the protocol.
+pub fn both(test: impl Fn(Protocol)) {
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        PROTOCOL.set(protocol);
+        test(protocol);
+    }
+    PROTOCOL.set(Protocol::Http1);
+}
 
 /// How long a test waits for an answer before it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -205,13 +229,33 @@ impl Request {
         bytes
     }
 
-    /// Sends it on a connection of its own and reads the answer.
+    /// Sends it on a connection of its own and reads the answer, over the protocol that [`both`] has set.
     ///
     /// # Errors
     /// When there is no answer.
     pub fn send(&self, address: SocketAddr) -> io::Result<Answer> {
+        match PROTOCOL.get() {
+            Protocol::Http1 => self.send_http1(address),
+            Protocol::Http2 => crate::http2::exchange(address, self.http2()?),
+        }
+    }
+
+    /// Sends it over HTTP/1.1, whatever the test's protocol.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn send_http1(&self, address: SocketAddr) -> io::Result<Answer> {
         let mut client = Client::connect(address)?;
         self.send_on(&mut client)
+    }
+
+    /// The request as HTTP/2 sends it: the host is `:authority`.
+    fn http2(&self) -> io::Result<http::Request<bytes::Bytes>> {
+        let Self { method, host, target, headers, body } = self;
+        let uri = format!("http://{host}{target}");
+        let builder = http::Request::builder().method(method.as_str()).uri(uri).version(http::Version::HTTP_2);
+        let builder = headers.iter().fold(builder, |builder, (name, value)| builder.header(name, value));
+        builder.body(bytes::Bytes::from(body.clone())).map_err(io::Error::other)
     }
 
     /// Sends it on a connection that is kept.

@@ -156,7 +156,7 @@ impl Gateway {
     /// What it counts, as Prometheus reads it; empty while it does not answer.
     #[must_use]
     pub fn metrics(&self) -> String {
-        get("localhost", "/metrics").send(self.admin).map(|answer| answer.text()).unwrap_or_default()
+        get("localhost", "/metrics").send_http1(self.admin).map(|answer| answer.text()).unwrap_or_default()
     }
 
     /// The value of a metric, named with its labels; 0 while it has none.
@@ -230,7 +230,7 @@ impl Gateway {
             if let Some(Ok(Some(status))) = self.child.as_mut().map(Child::try_wait) {
                 return Err(io::Error::other(format!("postern ended with {status}:\n{}", self.printed())));
             }
-            let ready = get("localhost", "/readyz").send(self.admin).is_ok_and(|answer| answer.status == 200);
+            let ready = get("localhost", "/readyz").send_http1(self.admin).is_ok_and(|answer| answer.status == 200);
             // Who only delivers or keeps events takes no requests.
             let takes = self.command.iter().all(|word| !["deliver", "spool"].contains(word));
             if ready && (!takes || TcpStream::connect(self.address).is_ok()) {

@@ -9,6 +9,7 @@ pub mod events;
 pub mod fleet;
 pub mod gateway;
 pub mod hang;
+pub mod http2;
 pub mod installation;
 pub mod kind;
 pub mod kubectl;

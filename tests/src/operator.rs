@@ -107,7 +107,7 @@ impl Operator {
             if let Some(Ok(Some(status))) = self.child.as_mut().map(Child::try_wait) {
                 return Err(io::Error::other(format!("the operator ended with {status}:\n{}", self.printed())));
             }
-            if get("localhost", "/readyz").send(self.admin).is_ok_and(|answer| answer.status == 200) {
+            if get("localhost", "/readyz").send_http1(self.admin).is_ok_and(|answer| answer.status == 200) {
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -118,13 +118,13 @@ impl Operator {
     /// What it counts, as Prometheus reads it; empty while it does not answer.
     #[must_use]
     pub fn metrics(&self) -> String {
-        get("localhost", "/metrics").send(self.admin).map(|answer| answer.text()).unwrap_or_default()
+        get("localhost", "/metrics").send_http1(self.admin).map(|answer| answer.text()).unwrap_or_default()
     }
 
     /// What its admin port says of its readiness.
     #[must_use]
     pub fn readiness(&self) -> String {
-        get("localhost", "/readyz").send(self.admin).map(|answer| answer.text()).unwrap_or_default()
+        get("localhost", "/readyz").send_http1(self.admin).map(|answer| answer.text()).unwrap_or_default()
     }
 
     /// What it printed so far.

@@ -28,12 +28,18 @@ impl RequestBodyError {
                 Reason::BodyTooLarge,
                 format!("the body has more than the {limit} bytes that are taken here"),
             ),
-            Self::Incomplete(_) => Refusal::new(
-                Reason::BodyIncomplete,
-                "the body did not arrive to its end, too slowly, or its chunks are malformed",
-            ),
+            Self::Incomplete(cause) => match bad_chunk(cause) {
+                Some(why) => Refusal::new(Reason::MalformedRequest, format!("the body is malformed: {why}")),
+                None => Refusal::new(Reason::BodyIncomplete, "the body did not arrive to its end, or too slowly"),
+            },
         }
     }
+}
+
+/// What the gate found wrong with a chunk, when that ended the body.
+fn bad_chunk(error: &hyper::Error) -> Option<String> {
+    let cause = std::error::Error::source(error)?.downcast_ref::<std::io::Error>()?;
+    (cause.kind() == std::io::ErrorKind::InvalidData).then(|| cause.to_string())
 }
 
 /// Bytes as they come from the caller; never more than the limit.

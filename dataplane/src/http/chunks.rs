@@ -9,8 +9,21 @@ const MAX_DIGITS: u32 = 15;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
-    Size { digits: u32, value: u64 },
-    Extension,
+    Size {
+        digits: u32,
+        value: u64,
+    },
+    /// The name of a chunk extension, or its value, which may be in quotes (RFC 9112, 7.1.1).
+    ExtensionName {
+        any: bool,
+    },
+    ExtensionValue {
+        any: bool,
+    },
+    Quoted {
+        escaped: bool,
+    },
+    QuotedEnd,
     SizeEnd,
     Data(u64),
     DataCr,
@@ -20,6 +33,8 @@ enum At {
     TrailerLf,
     LastLf,
     Done,
+    /// Two parties could read the bytes in two ways: nothing more is read.
+    Bad(&'static str),
 }
 
 /// Where in the chunked bytes of one body the reader is.
@@ -38,11 +53,8 @@ impl Default for Chunks {
 }
 
 impl Chunks {
-    /// Follows `bytes`; how many of them belong to this body. Fewer than all: the body has ended there.
-    ///
-    /// # Errors
-    /// What is wrong.
-    pub(crate) fn follow(&mut self, bytes: &[u8]) -> Result<usize, &'static str> {
+    /// Follows `bytes`; how many of them belong to this body. Fewer than all: the body has ended there, or is bad.
+    pub(crate) fn follow(&mut self, bytes: &[u8]) -> usize {
         let mut used = 0;
         while let Some(&byte) = bytes.get(used) {
             if let At::Data(left) = self.at {
@@ -54,10 +66,19 @@ impl Chunks {
             if self.at == At::Done {
                 break;
             }
-            self.at = self.step(byte)?;
+            self.at = self.step(byte).unwrap_or_else(At::Bad);
+            if self.error().is_some() {
+                break;
+            }
             used += 1;
         }
-        Ok(used)
+        used
+    }
+
+    /// What is wrong with the bytes, if anything is.
+    #[must_use]
+    pub(crate) fn error(&self) -> Option<&'static str> {
+        if let At::Bad(why) = self.at { Some(why) } else { None }
     }
 
     /// Whether the body has ended.
@@ -69,11 +90,10 @@ impl Chunks {
     fn step(&mut self, byte: u8) -> Result<At, &'static str> {
         match self.at {
             At::Size { digits, value } => self.size_digit(byte, digits, value),
-            At::Extension => match byte {
-                b'\r' => Ok(At::SizeEnd),
-                b'\t' | b' '..=b'~' => self.spend(MAX_LINE_BYTES, "a chunk's extensions are too long", At::Extension),
-                _ => Err("a chunk's extensions hold a control character"),
-            },
+            At::ExtensionName { .. } | At::ExtensionValue { .. } | At::Quoted { .. } | At::QuotedEnd => {
+                let next = self.extension(byte)?;
+                self.spend(MAX_LINE_BYTES, "a chunk's extensions are too long", next)
+            }
             At::SizeEnd if byte == b'\n' => {
                 self.spent = 0;
                 Ok(if self.size == 0 { At::TrailerStart } else { At::Data(self.size) })
@@ -92,7 +112,7 @@ impl Chunks {
             At::SizeEnd | At::DataCr | At::DataLf | At::TrailerLf | At::LastLf => {
                 Err("a chunk does not end with CR LF where its size says")
             }
-            At::Data(_) | At::Done => Ok(self.at),
+            At::Data(_) | At::Done | At::Bad(_) => Ok(self.at),
         }
     }
 
@@ -107,8 +127,29 @@ impl Chunks {
         match byte {
             _ if digits == 0 => Err("a chunk's size must be a hexadecimal number"),
             b'\r' => Ok(At::SizeEnd),
-            b';' => Ok(At::Extension),
+            b';' => Ok(At::ExtensionName { any: false }),
             _ => Err("a chunk's size must end with CR LF or a semicolon"),
+        }
+    }
+
+    /// One byte of `;name`, `;name=value` or `;name="value"`, without the spaces that recipients may read either way.
+    fn extension(&self, byte: u8) -> Result<At, &'static str> {
+        let token = byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        match (self.at, byte) {
+            (At::ExtensionName { .. }, _) if token => Ok(At::ExtensionName { any: true }),
+            (At::ExtensionName { any: true }, b'=') => Ok(At::ExtensionValue { any: false }),
+            (At::ExtensionValue { any: false }, b'"') => Ok(At::Quoted { escaped: false }),
+            (At::ExtensionValue { .. }, _) if token => Ok(At::ExtensionValue { any: true }),
+            (At::Quoted { escaped: false }, b'\\') => Ok(At::Quoted { escaped: true }),
+            (At::Quoted { escaped: false }, b'"') => Ok(At::QuotedEnd),
+            (At::Quoted { .. }, b'\t' | b' '..=b'~') => Ok(At::Quoted { escaped: false }),
+            (At::ExtensionName { any: true } | At::ExtensionValue { any: true } | At::QuotedEnd, b';') => {
+                Ok(At::ExtensionName { any: false })
+            }
+            (At::ExtensionName { any: true } | At::ExtensionValue { any: true } | At::QuotedEnd, b'\r') => {
+                Ok(At::SizeEnd)
+            }
+            _ => Err("a chunk's extension must be ;name, ;name=value or ;name=\"value\""),
         }
     }
 
@@ -126,8 +167,8 @@ mod tests {
 
     fn follow(text: &str) -> Result<(usize, bool), &'static str> {
         let mut chunks = Chunks::default();
-        let used = chunks.follow(text.as_bytes())?;
-        Ok((used, chunks.done()))
+        let used = chunks.follow(text.as_bytes());
+        chunks.error().map_or(Ok((used, chunks.done())), Err)
     }
 
     #[test]
@@ -135,6 +176,10 @@ mod tests {
         assert_eq!(follow("3\r\nabc\r\n0\r\n\r\nGET /"), Ok((13, true)));
         assert_eq!(follow("3;name=value\r\nabc\r\n0\r\nX: y\r\n\r\n"), Ok((30, true)));
         assert_eq!(follow("A\r\n01234567"), Ok((11, false)));
+        for extension in ["a", "a=b", "a=\"b; \\\" c\"", "a;b=c;d=\"\""] {
+            let text = format!("3;{extension}\r\nabc\r\n0\r\n\r\n");
+            assert_eq!(follow(&text), Ok((text.len(), true)), "{extension}");
+        }
     }
 
     #[test]
@@ -149,6 +194,14 @@ mod tests {
             "\r\n",
             "3;a\nb\r\nabc\r\n",
             "3;\u{0}\r\nabc\r\n",
+            "3;\r\nabc\r\n",
+            "3;;a\r\nabc\r\n",
+            "3;=b\r\nabc\r\n",
+            "3;a=\r\nabc\r\n",
+            "3;a=\"b\r\nabc\r\n",
+            "3;a=\"b\"c\r\nabc\r\n",
+            "3; a\r\nabc\r\n",
+            "3;a b\r\nabc\r\n",
             "FFFFFFFFFFFFFFFFF\r\n",
             "0\r\nX: y\n\r\n",
             "0\r\n X: y\r\n\r\n",
@@ -172,17 +225,17 @@ mod tests {
                 *place = byte;
             }
             let mut whole = Chunks::default();
-            let at_once = whole.follow(&bytes).map(|used| (used, whole.done()));
-            let (mut parts, mut used, mut cuts) = (Chunks::default(), 0, cuts.iter().cycle());
-            let in_parts = loop {
-                let Some(next) = cuts.next() else { break Ok((used, parts.done())) };
-                let end = bytes.len().min(used + next);
-                match parts.follow(&bytes[used..end]) {
-                    Err(error) => break Err(error),
-                    Ok(count) if used + count < end || end == bytes.len() => break Ok((used + count, parts.done())),
-                    Ok(count) => used += count,
+            let at_once = whole.follow(&bytes);
+            let (mut parts, mut in_parts, mut cuts) = (Chunks::default(), 0, cuts.iter().cycle());
+            loop {
+                let end = bytes.len().min(in_parts + cuts.next().unwrap());
+                let count = parts.follow(&bytes[in_parts..end]);
+                in_parts += count;
+                if in_parts < end || end == bytes.len() {
+                    break;
                 }
-            };
+            }
+            prop_assert_eq!((parts.error(), parts.done()), (whole.error(), whole.done()));
             prop_assert_eq!(at_once, in_parts);
         }
     }

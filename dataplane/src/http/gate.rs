@@ -18,7 +18,7 @@ use super::limits::HttpLimits;
 use super::watch::{Phase, Watch};
 
 /// What the parser reads in place of a head that was refused.
-const REFUSED: &[u8] = b"GET / HTTP/1.1\r\nhost: refused.invalid\r\nconnection: close\r\n\r\n";
+const REFUSED: &[u8] = b"- / HTTP/1.1\r\nhost: refused.invalid\r\nconnection: close\r\n\r\n";
 
 #[derive(Debug)]
 enum State {
@@ -29,6 +29,8 @@ enum State {
     Through,
     /// A head was refused: the replacement, as far as it has not been read.
     Refused(&'static [u8]),
+    /// A chunk was refused: the body ends with this error behind what has passed.
+    BadChunk(&'static str),
 }
 
 /// A socket whose requests are checked.
@@ -55,12 +57,12 @@ impl<Io> Gate<Io> {
     }
 
     /// Follows what was read; how many bytes may be handed on. What follows them waits.
-    fn follow(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    fn follow(&mut self, bytes: &[u8]) -> usize {
         let mut at = 0;
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
             match &mut self.state {
-                State::Through => return Ok(bytes.len()),
-                State::Refused(_) => break,
+                State::Through => return bytes.len(),
+                State::Refused(_) | State::BadChunk(_) => break,
                 State::Length(left) => {
                     let here = u64::try_from(rest.len()).unwrap_or(u64::MAX).min(*left);
                     *left -= here;
@@ -70,8 +72,10 @@ impl<Io> Gate<Io> {
                     }
                 }
                 State::Chunked(chunks) => {
-                    at += chunks.follow(rest).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?;
-                    if chunks.done() {
+                    at += chunks.follow(rest);
+                    if let Some(why) = chunks.error() {
+                        self.state = State::BadChunk(why);
+                    } else if chunks.done() {
                         self.state = State::Head;
                     }
                 }
@@ -81,7 +85,7 @@ impl<Io> Gate<Io> {
                 },
             }
         }
-        Ok(at)
+        at
     }
 
     /// Passes the head at the start of `bytes`, if all of it is there.
@@ -127,7 +131,7 @@ impl<Io> Gate<Io> {
             State::Head if self.held.len() > self.passed => Phase::Head,
             State::Head => Phase::Idle,
             State::Length(_) | State::Chunked(_) => Phase::Body,
-            State::Through | State::Refused(_) => Phase::Busy,
+            State::Through | State::Refused(_) | State::BadChunk(_) => Phase::Busy,
         };
         self.watch.enter(phase);
         if phase == Phase::Body {
@@ -168,7 +172,7 @@ impl<Io: AsyncRead + Unpin> Gate<Io> {
             return Poll::Ready(Ok(Fed::End));
         }
         let bytes = buf.filled().get(start..).unwrap_or_default();
-        let passed = self.follow(bytes)?;
+        let passed = self.follow(bytes);
         if matches!(self.state, State::Head) {
             self.held.extend_from_slice(bytes.get(passed..).unwrap_or_default());
         }
@@ -186,9 +190,8 @@ impl<Io: AsyncRead + Unpin> Gate<Io> {
         }
         self.held.extend_from_slice(more.filled());
         let held = std::mem::take(&mut self.held);
-        let passed = self.follow(&held);
+        self.passed = self.follow(&held);
         self.held = held;
-        self.passed = passed?;
         Poll::Ready(Ok(Fed::Nothing))
     }
 }
@@ -214,6 +217,9 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Gate<Io> {
             }
             if buf.remaining() == 0 || this.hand_on(buf) {
                 return Poll::Ready(Ok(()));
+            }
+            if let State::BadChunk(why) = this.state {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
             }
             if let State::Refused(left) = &mut this.state {
                 if left.is_empty() {

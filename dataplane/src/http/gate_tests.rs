@@ -71,6 +71,13 @@ fn a_bad_chunk_ends_the_connection() {
     assert!(read(vec![text.to_vec()]).2);
 }
 
+#[test]
+fn what_came_before_a_bad_chunk_passes_in_one_packet_too() {
+    let good = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n".to_vec();
+    let (passed, reason, failed) = read(vec![[&good[..], b"zz\r\n"].concat()]);
+    assert_eq!((passed, reason, failed), (good, None, true));
+}
+
 fn request() -> impl Strategy<Value = Vec<u8>> {
     let bodies = prop_oneof![
         Just(String::new()),

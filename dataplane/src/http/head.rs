@@ -87,16 +87,34 @@ fn check_request_line(head: &[u8], method: &str, target: &str, limits: &HttpLimi
         let detail = format!("the target has {} bytes, more than {}", target.len(), limits.target_bytes);
         return Err(Refusal::new(Reason::TargetTooLong, detail));
     }
-    if !target.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(malformed("the target holds a byte that must be percent-encoded"));
-    }
+    check_characters(target)?;
     if method == "CONNECT" {
         return Err(malformed("CONNECT is not served here"));
     }
-    if target.starts_with('/') || authority_of(target).is_some() {
+    if target.starts_with('/') || (authority_of(target).is_some() && http::Uri::try_from(target).is_ok()) {
         return Ok(());
     }
     Err(malformed("the target must be a path that starts with / (or an absolute http URL)"))
+}
+
+/// Characters that no target may have, and those that the parser behind this check does not take.
+pub(super) fn check_characters(target: &str) -> Result<(), Refusal> {
+    let mut in_query = false;
+    for byte in target.bytes() {
+        match byte {
+            b'?' => in_query = true,
+            b'#' => {
+                let detail = "the target holds #, which is not allowed in a request; write %23";
+                return Err(Refusal::new(Reason::AmbiguousPath, detail));
+            }
+            b'<' | b'>' => return Err(malformed("the target holds < or >; write %3C or %3E")),
+            b'"' if in_query => return Err(malformed("the query holds a quotation mark; write %22")),
+            b'`' if !in_query => return Err(malformed("the path holds a backtick; write %60")),
+            b'!'..=b'~' => {}
+            _ => return Err(malformed("the target holds a byte that must be percent-encoded")),
+        }
+    }
+    Ok(())
 }
 
 /// The authority of an absolute-form target.

@@ -37,6 +37,10 @@ fn what_one_reader_could_read_otherwise_is_refused() {
         ("scheme", "GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n"),
         ("no slash", "GET index.html HTTP/1.1\r\nHost: a\r\n\r\n"),
         ("expect", "POST / HTTP/1.1\r\nHost: a\r\nExpect: 200-ok\r\nContent-Length: 3\r\n\r\n"),
+        ("angle brackets", "GET /a<b> HTTP/1.1\r\nHost: a\r\n\r\n"),
+        ("quotation mark in the query", "GET /?a=\"b\" HTTP/1.1\r\nHost: a\r\n\r\n"),
+        ("backtick", "GET /a`b HTTP/1.1\r\nHost: a\r\n\r\n"),
+        ("absolute with an odd host", "GET http://a|b/ HTTP/1.1\r\nHost: a|b\r\n\r\n"),
         ("non-ASCII target", "GET /\u{e4} HTTP/1.1\r\nHost: a\r\n\r\n"),
     ];
     for (name, head) in refused {
@@ -59,4 +63,23 @@ fn too_much_of_it_is_refused_with_its_own_status() {
     assert_eq!(verdict(&format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n")), Err(Reason::HeadersTooLarge));
     let target = "a".repeat(9000);
     assert_eq!(verdict(&format!("GET /{target} HTTP/1.1\r\nHost: a\r\n\r\n")), Err(Reason::TargetTooLong));
+}
+
+#[test]
+fn a_fragment_is_refused_as_ambiguous() {
+    for target in ["/a#", "/a#/../b", "/a?x=#y", "http://a/#b"] {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(verdict(&head), Err(Reason::AmbiguousPath), "{target}");
+    }
+}
+
+proptest::proptest! {
+    /// Otherwise the parser would refuse it by a bare 400, which is in no log.
+    #[test]
+    fn a_target_that_passes_is_taken_by_the_parser_as_it_is(target in "/[!-~]{0,30}") {
+        if check_characters(&target).is_ok() {
+            let parsed: http::Uri = target.parse().unwrap();
+            proptest::prop_assert_eq!(parsed.path_and_query().unwrap().as_str(), &target);
+        }
+    }
 }

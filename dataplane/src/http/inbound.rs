@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use http::header::{ACCESS_CONTROL_REQUEST_METHOD, CONNECTION, HOST, UPGRADE};
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, CONNECTION, COOKIE, HOST, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -95,6 +95,7 @@ impl Inbound {
         if query.as_ref().is_some_and(|query| query.contains('#')) {
             return Err(Refusal::new(Reason::AmbiguousPath, "the query holds #, which is not allowed; write %23"));
         }
+        as_http1(&parts.uri, &mut headers);
         hop_by_hop::strip(&mut headers);
         let trusted = self.connection.hops.trusts_peer(self.connection.peer.ip());
         hygiene::strip_client_certificates(&mut headers, trusted);
@@ -132,6 +133,24 @@ fn host_of(uri: &http::Uri, headers: &HeaderMap, version: Version) -> Result<Box
         (None, None) => return Err(malformed("the request names no host")),
     };
     Ok(host::canonical(host)?.as_ref().into())
+}
+
+/// Brings the header fields of either protocol into the form of HTTP/1.1, which policies and upstreams see: `Host` from
+/// `:authority` (RFC 9113, 8.3.1), and one `Cookie` field (RFC 9113, 8.2.3). The only place that converts.
+fn as_http1(uri: &http::Uri, headers: &mut HeaderMap) {
+    if !headers.contains_key(HOST)
+        && let Some(host) = uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok())
+    {
+        headers.insert(HOST, host);
+    }
+
+    let mut cookies = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+    if let (Some(first), Some(second)) = (cookies.next(), cookies.next()) {
+        let all: Vec<&[u8]> = [first, second].into_iter().chain(cookies).collect();
+        if let Ok(one) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
+            headers.insert(COOKIE, one);
+        }
+    }
 }
 
 fn asks_to_upgrade(request: &Request<Incoming>) -> Option<HeaderValue> {

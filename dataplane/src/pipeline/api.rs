@@ -37,7 +37,10 @@ pub(super) async fn answer(
     ended.object = Some((rule.object.clone(), rule.name.clone()));
     let origin = Origin::of(&parsed);
     let mut told = HeaderMap::new();
-    let answered = match filters(core, tenant, rule, &parsed, ended, &mut told) {
+    let decided = filters(core, tenant, rule, &parsed, ended, &mut told);
+    // A granted preflight says all that the browser needs; what is applied to other responses would replace it.
+    let granted = matches!(decided, Ok(Decision::Preflight(_)));
+    let answered = match decided {
         Ok(Decision::Admitted(caller)) => forward(core, (tenant, rule), ids, parsed, caller, (ended, &mut told)).await,
         Ok(Decision::Preflight(headers)) => Ok(preflight(headers)),
         Err(refusal) => Err(refusal),
@@ -47,8 +50,8 @@ pub(super) async fn answer(
     for (name, value) in &told {
         headers.insert(name.clone(), value.clone());
     }
-    if let Some(cors) = rule.cors.as_ref().filter(|cors| !cors.audits()) {
-        cors.decider.apply(&origin.0, headers);
+    if !granted {
+        origin.apply(rule, headers);
     }
     if let Some(security) = rule.security_headers.as_ref().filter(|guard| !guard.audits()) {
         security.decider.apply(headers);
@@ -57,15 +60,22 @@ pub(super) async fn answer(
 }
 
 /// The `Origin` of a request, kept while its head goes to the upstream.
-struct Origin(HeaderMap);
+pub(super) struct Origin(HeaderMap);
 
 impl Origin {
-    fn of(parsed: &Parsed) -> Self {
+    pub(super) fn of(parsed: &Parsed) -> Self {
         let mut kept = HeaderMap::new();
         for value in parsed.headers.get_all(http::header::ORIGIN) {
             kept.append(http::header::ORIGIN, value.clone());
         }
         Self(kept)
+    }
+
+    /// Writes into a response whether pages of this origin may read it, as the `cors` of the rule says.
+    pub(super) fn apply(&self, rule: &Rule, headers: &mut HeaderMap) {
+        if let Some(cors) = rule.cors.as_ref().filter(|cors| !cors.audits()) {
+            cors.decider.apply(&self.0, headers);
+        }
     }
 }
 

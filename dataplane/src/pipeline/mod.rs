@@ -5,6 +5,7 @@ mod core;
 mod ended;
 mod on_failure;
 mod schema;
+mod unmatched;
 mod webhook;
 
 use std::rc::Rc;
@@ -50,7 +51,11 @@ async fn run(
     let tenant = runtime.tenant_of(host).ok_or_else(|| unknown_host(core, host))?;
     ended.tenant = Some(tenant.clone());
     ended.in_flight = Some(tenant.enter().ok_or_else(tenant_full)?);
-    match find(tenant, &parsed)? {
+    let target = match find(tenant, &parsed) {
+        Ok(target) => target,
+        Err(refusal) => return Ok(unmatched::answer(tenant, &parsed, &refusal, ended)),
+    };
+    match target {
         Target::Rule(rule) => Ok(api::answer(core, tenant, rule, ids, parsed, ended).await),
         Target::Source(source) => {
             ended.traffic = Traffic::Webhook;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use policy::attach::Origin;
 use policy::error::chain;
 use policy::names::{ObjectRef, TenantName};
 use policy::rate_limit::Failures;
@@ -55,6 +56,8 @@ pub struct TenantRuntime {
     pub not_programmed: Vec<ObjectRef>,
     /// Hosts and paths to what answers.
     pub matcher: Matcher<Target>,
+    /// A rule that has the Tenant's own `cors`, which holds for refusals that no rule makes.
+    pub cors_rule: Option<Arc<Rule>>,
     /// Addresses that keep failing to authenticate; kept over swaps.
     pub failures: Arc<Failures>,
     /// Requests in flight; kept over swaps.
@@ -99,6 +102,17 @@ fn add(matcher: &mut Matcher<Target>, object: &Object) -> Result<(), MatchError>
     Ok(())
 }
 
+/// A rule of the object whose `cors` was written on the Tenant.
+fn with_tenant_cors(object: &Object) -> Option<Arc<Rule>> {
+    match object {
+        Object::Route(_, _, rules) => {
+            let of_tenant = |rule: &&Arc<Rule>| rule.cors.as_ref().is_some_and(|cors| cors.origin == Origin::Tenant);
+            rules.iter().find(of_tenant).cloned()
+        }
+        Object::Source(..) | Object::NotProgrammed(..) => None,
+    }
+}
+
 impl TenantRuntime {
     /// Puts a tenant together.
     #[must_use]
@@ -123,9 +137,22 @@ impl TenantRuntime {
                 Object::NotProgrammed(name, _) => not_programmed.push(name.clone()),
             }
         }
+        let cors_rule = objects.iter().find_map(with_tenant_cors);
         let agreement = Agreement::new(&name, &base.identifiers);
         let revision = snapshot.revision;
-        Self { agreement, name, revision, base, metrics, sources, not_programmed, matcher, failures, in_flight }
+        Self {
+            agreement,
+            name,
+            revision,
+            base,
+            metrics,
+            sources,
+            not_programmed,
+            matcher,
+            cors_rule,
+            failures,
+            in_flight,
+        }
     }
 
     /// Takes a place among the tenant's requests in flight; none is left past `ceilings.maxConnections`.

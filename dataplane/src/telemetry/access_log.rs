@@ -248,13 +248,13 @@ impl Drop for CoreLog {
     }
 }
 
-/// The names in a query, values left out: `token=abc&page=2` becomes `token&page`. Bounded.
+/// The names in a query, values left out: `token=abc&page=2` becomes `token&page`. Text without `=` is left out too: it
+/// may be a secret by itself. Bounded.
 #[must_use]
 pub fn query_names(query: &str) -> String {
     const MAX_BYTES: usize = 256;
     let mut names = String::new();
-    for pair in query.split('&') {
-        let name = pair.split_once('=').map_or(pair, |(name, _)| name);
+    for (name, _) in query.split('&').filter_map(|pair| pair.split_once('=')) {
         if names.len() + name.len() > MAX_BYTES {
             names.push_str("&..");
             break;
@@ -353,7 +353,8 @@ mod tests {
 
     #[test]
     fn query_values_are_left_out() {
-        assert_eq!(query_names("token=abc&page=2&flag"), "token&page&flag");
+        assert_eq!(query_names("token=abc&page=2&flag"), "token&page");
+        assert_eq!(query_names("eyJhbGciOiJIUzI1NiJ9"), "");
         assert!(query_names(&"a=b&".repeat(1000)).len() < 300);
     }
 }

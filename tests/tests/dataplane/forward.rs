@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tests::client::{Client, get, post};
+use tests::client::{Client, both, get, post};
 use tests::upstream::{Reply, Upstream};
 
 use super::{HOST, start};
@@ -20,40 +20,46 @@ const RETRY: &str = "      retry: {attempts: 3, codes: [503], backoff: {base: 1m
 
 #[test]
 fn what_is_idempotent_is_tried_again_and_nothing_else() {
-    let upstream = failing_first(2);
-    let gateway = start(&upstream, RETRY);
-    assert_eq!(get(HOST, "/").send(gateway.address).unwrap().text(), "at last");
-    assert_eq!(upstream.received().len(), 3);
-    let upstream = failing_first(2);
-    let gateway = start(&upstream, RETRY);
-    assert_eq!(post(HOST, "/", "x").send(gateway.address).unwrap().status, 503);
-    assert_eq!(upstream.received().len(), 1);
+    both(|_| {
+        let upstream = failing_first(2);
+        let gateway = start(&upstream, RETRY);
+        assert_eq!(get(HOST, "/").send(gateway.address).unwrap().text(), "at last");
+        assert_eq!(upstream.received().len(), 3);
+        let upstream = failing_first(2);
+        let gateway = start(&upstream, RETRY);
+        assert_eq!(post(HOST, "/", "x").send(gateway.address).unwrap().status, 503);
+        assert_eq!(upstream.received().len(), 1);
+    });
 }
 
 #[test]
 fn an_upstream_that_keeps_failing_is_given_a_rest_and_the_fallback_stands_in() {
-    let upstream = Upstream::start(|_| Reply::Close).unwrap();
-    let gateway = start(
-        &upstream,
-        "      circuitBreaker: {consecutiveFailures: 2, openFor: 60s}
+    both(|_| {
+        let upstream = Upstream::start(|_| Reply::Close).unwrap();
+        let gateway = start(
+            &upstream,
+            "      circuitBreaker: {consecutiveFailures: 2, openFor: 60s}
       fallback: {status: 200, contentType: application/json, body: '{\"degraded\": true}'}",
-    );
-    for _ in 0..5 {
-        let answer = get(HOST, "/").send(gateway.address).unwrap();
-        assert_eq!((answer.status, answer.text().as_str()), (200, "{\"degraded\": true}"));
-    }
-    let tried = upstream.received().len();
-    assert!(tried < 5, "{tried} attempts: the breaker should have opened after two failures");
-    let breakers = get("localhost", "/breakers").send(gateway.admin).unwrap().text();
-    assert!(breakers.contains("\"open\""), "{breakers}");
+        );
+        for _ in 0..5 {
+            let answer = get(HOST, "/").send(gateway.address).unwrap();
+            assert_eq!((answer.status, answer.text().as_str()), (200, "{\"degraded\": true}"));
+        }
+        let tried = upstream.received().len();
+        assert!(tried < 5, "{tried} attempts: the breaker should have opened after two failures");
+        let breakers = get("localhost", "/breakers").send_http1(gateway.admin).unwrap().text();
+        assert!(breakers.contains("\"open\""), "{breakers}");
+    });
 }
 
 #[test]
 fn an_answer_that_does_not_come_is_a_timeout() {
-    let upstream = Upstream::start(|_| Reply::Hang).unwrap();
-    let gateway = start(&upstream, "      timeouts: {request: 200ms}");
-    let answer = get(HOST, "/").send(gateway.address).unwrap();
-    assert_eq!((answer.status, answer.reason().as_str()), (504, "upstream_timeout"));
+    both(|_| {
+        let upstream = Upstream::start(|_| Reply::Hang).unwrap();
+        let gateway = start(&upstream, "      timeouts: {request: 200ms}");
+        let answer = get(HOST, "/").send(gateway.address).unwrap();
+        assert_eq!((answer.status, answer.reason().as_str()), (504, "upstream_timeout"));
+    });
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! One unambiguous request, or none.
 
-use tests::client::{Client, get, post, request};
+use tests::client::{Client, Protocol, both, get, post, request};
 use tests::upstream::Upstream;
 
 use super::{HOST, start};
@@ -10,6 +10,7 @@ fn what_two_parties_could_read_in_two_ways_reaches_no_upstream() {
     let upstream = Upstream::echo().unwrap();
     let gateway = start(&upstream, "");
     let host = "Host: api.acme.example\r\n";
+    let chunked = format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\n");
     let cases = [
         ("no host", "GET / HTTP/1.1\r\n\r\n".to_owned()),
         ("two hosts", format!("GET / HTTP/1.1\r\n{host}{host}\r\n")),
@@ -32,6 +33,17 @@ fn what_two_parties_could_read_in_two_ways_reaches_no_upstream() {
         ("empty segment", format!("GET //a HTTP/1.1\r\n{host}\r\n")),
         ("backslash", format!("GET /a\\b HTTP/1.1\r\n{host}\r\n")),
         ("NUL", format!("GET /a%00 HTTP/1.1\r\n{host}\r\n")),
+        ("angle brackets", format!("GET /a<b> HTTP/1.1\r\n{host}\r\n")),
+        ("angle brackets in the query", format!("GET /?a=<b> HTTP/1.1\r\n{host}\r\n")),
+        ("quotation marks in the query", format!("GET /?a={{\"b\":1}} HTTP/1.1\r\n{host}\r\n")),
+        ("backtick", format!("GET /a`b HTTP/1.1\r\n{host}\r\n")),
+        ("fragment", format!("GET /a#/../admin HTTP/1.1\r\n{host}\r\n")),
+        ("fragment behind a query", format!("GET /a?x=#y HTTP/1.1\r\n{host}\r\n")),
+        ("empty fragment", format!("GET /a# HTTP/1.1\r\n{host}\r\n")),
+        ("space behind a chunk's size", format!("{chunked}5 \r\nhello\r\n0\r\n\r\n")),
+        ("chunk without a size", format!("{chunked}zz\r\nhello\r\n0\r\n\r\n")),
+        ("bad second chunk", format!("{chunked}5\r\nhello\r\nzz\r\n\r\n")),
+        ("chunk extension without a name", format!("{chunked}5;\r\nhello\r\n0\r\n\r\n")),
     ];
     for (name, bytes) in &cases {
         let mut client = Client::connect(gateway.address).unwrap();
@@ -45,8 +57,31 @@ fn what_two_parties_could_read_in_two_ways_reaches_no_upstream() {
             answer.text()
         );
         assert!(!answer.json()["detail"].as_str().unwrap_or_default().is_empty(), "{name}");
+        let id = answer.header("x-request-id").unwrap_or_default();
+        let line: serde_json::Value = serde_json::from_str(&gateway.wait_printed(id)).unwrap();
+        assert_eq!((line["status"].as_u64(), line["reason"].as_str()), (Some(400), Some(&*answer.reason())), "{name}");
     }
+    let of = |reason| {
+        let labels = |tenant: &str| format!("postern_refusals_total{{reason=\"{reason}\",tenant=\"{tenant}\"}}");
+        gateway.metric(&labels("")) + gateway.metric(&labels("acme"))
+    };
+    assert_eq!(of("malformed_request") + of("ambiguous_path"), cases.len() as u64, "{}", gateway.metrics());
     assert_eq!(upstream.received().len(), 0);
+}
+
+#[test]
+fn a_bad_chunk_gets_the_same_answer_in_one_packet_and_in_two() {
+    let upstream = Upstream::echo().unwrap();
+    let gateway = start(&upstream, "");
+    let head = format!("POST / HTTP/1.1\r\nHost: {HOST}\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
+    for parts in [vec![head.clone() + "zz\r\n\r\n"], vec![head, "zz\r\n\r\n".to_owned()]] {
+        let mut client = Client::connect(gateway.address).unwrap();
+        for part in &parts {
+            client.send(part.as_bytes()).unwrap();
+        }
+        let answer = client.answer(false).unwrap();
+        assert_eq!((answer.status, answer.reason().as_str()), (400, "malformed_request"), "{parts:?}");
+    }
 }
 
 #[test]
@@ -65,28 +100,54 @@ fn a_bad_request_behind_a_good_one_is_refused_in_its_order() {
 
 #[test]
 fn identity_and_hop_by_hop_fields_do_not_pass() {
-    let upstream = Upstream::echo().unwrap();
-    let gateway = start(&upstream, "");
-    let answer = get(HOST, "/a?b=c")
-        .header("x-user-id", "root")
-        .header("X_User_Id", "root")
-        .header("x-postern-tenant", "globex")
-        .header("x-forwarded-for", "10.0.0.1")
-        .header("connection", "keep-alive, x-hop")
-        .header("x-hop", "1")
-        .header("x-kept", "1")
-        .send(gateway.address)
-        .unwrap();
-    assert_eq!(answer.text(), "GET /a?b=c HTTP/1.1");
-    assert!(answer.header("x-request-id").is_some());
-    let received = &upstream.received()[0];
-    for name in ["x-user-id", "x_user_id", "x-postern-tenant", "x-hop", "connection"] {
-        assert_eq!(received.header(name), None, "{name}");
-    }
-    assert_eq!(received.header("x-kept"), Some("1"));
-    assert_eq!(received.header("host"), Some(HOST));
-    assert_eq!(received.header("x-forwarded-for"), Some("127.0.0.1"));
-    assert!(received.header("traceparent").is_some());
+    both(|protocol| {
+        let upstream = Upstream::echo().unwrap();
+        let gateway = start(&upstream, "");
+        let answer = get(HOST, "/a?b=c")
+            .header("x-user-id", "root")
+            .header("X_User_Id", "root")
+            .header("x-postern-tenant", "globex")
+            .header("x-forwarded-for", "10.0.0.1")
+            .header("connection", "keep-alive, x-hop")
+            .header("x-hop", "1")
+            .header("x-kept", "1")
+            .send(gateway.address)
+            .unwrap();
+        assert_eq!(answer.text(), "GET /a?b=c HTTP/1.1");
+        assert!(answer.header("x-request-id").is_some());
+        let received = &upstream.received()[0];
+        for name in ["x-user-id", "x_user_id", "x-postern-tenant", "connection"] {
+            assert_eq!(received.header(name), None, "{name}");
+        }
+        // HTTP/2 has no Connection field, so its clients leave the field out.
+        if protocol == Protocol::Http1 {
+            assert_eq!(received.header("x-hop"), None);
+        }
+        assert_eq!(received.header("x-kept"), Some("1"));
+        assert_eq!(received.header("host"), Some(HOST));
+        assert_eq!(received.header("x-forwarded-for"), Some("127.0.0.1"));
+        assert!(received.header("traceparent").is_some());
+    });
+}
+
+#[test]
+fn an_upstream_gets_one_host_and_one_cookie_line_over_either_protocol() {
+    both(|protocol| {
+        let upstream = Upstream::echo().unwrap();
+        let gateway = start(&upstream, "");
+        let with_port = format!("{HOST}:8443");
+        for host in [HOST, &with_port] {
+            let answer = get(host, "/")
+                .header("cookie", "a=1")
+                .header("cookie", "b=2; c=3")
+                .header("cookie", "d=4")
+                .send(gateway.address);
+            assert_eq!(answer.unwrap().status, 200, "{protocol:?}");
+            let received = upstream.received().pop().unwrap();
+            assert_eq!(received.all("host"), [host], "{protocol:?}");
+            assert_eq!(received.all("cookie"), ["a=1; b=2; c=3; d=4"], "{protocol:?}");
+        }
+    });
 }
 
 #[test]
@@ -109,11 +170,13 @@ fn bodies_pass_both_ways_and_stop_at_their_limit() {
 
 #[test]
 fn who_asks_for_nothing_that_is_there_is_told_so() {
-    let upstream = Upstream::echo().unwrap();
-    let gateway = start(&upstream, "");
-    let unknown = get("nobody.example", "/").send(gateway.address).unwrap();
-    assert_eq!((unknown.status, unknown.reason().as_str()), (404, "unknown_host"));
-    let line = gateway.wait_printed("unknown_host");
-    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-    assert_eq!((line["status"].as_u64(), line["host"].as_str()), (Some(404), Some("nobody.example")));
+    both(|_| {
+        let upstream = Upstream::echo().unwrap();
+        let gateway = start(&upstream, "");
+        let unknown = get("nobody.example", "/").send(gateway.address).unwrap();
+        assert_eq!((unknown.status, unknown.reason().as_str()), (404, "unknown_host"));
+        let line = gateway.wait_printed("unknown_host");
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((line["status"].as_u64(), line["host"].as_str()), (Some(404), Some("nobody.example")));
+    });
 }

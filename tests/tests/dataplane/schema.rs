@@ -2,7 +2,7 @@
 
 use ring::hmac;
 use serde_json::{Value, json};
-use tests::client::{Answer, Client, Request, get, post};
+use tests::client::{Answer, Client, Request, both, get, post};
 use tests::gateway::Gateway;
 use tests::manifests::{config_map, secret, service, tenant};
 use tests::upstream::{Received, Upstream};
@@ -40,60 +40,66 @@ fn told(answer: &Answer) -> (u16, String) {
 
 #[test]
 fn a_body_that_fits_is_forwarded_byte_for_byte() {
-    let upstream = Upstream::echo().unwrap();
-    let gateway = started(&upstream, "");
-    let long = format!(r#"{{"name": "x", "tags": [{}"a"]}}"#, r#""a", "#.repeat(40_000));
-    let bodies = ["{ \"age\":18,\t\"name\" : \"\\u0041da\" , \"more\": 1.50e1 }\r\n".to_owned(), long];
-    for body in &bodies {
-        assert_eq!(sent(&gateway, body.as_str()).status, 200);
-    }
-    let got: Vec<Vec<u8>> = upstream.wait_for(2).into_iter().map(|one| one.body).collect();
-    assert!(got.iter().zip(&bodies).all(|(got, body)| got == body.as_bytes()));
-    assert_eq!(get(HOST, "/people").send(gateway.address).unwrap().status, 200);
+    both(|_| {
+        let upstream = Upstream::echo().unwrap();
+        let gateway = started(&upstream, "");
+        let long = format!(r#"{{"name": "x", "tags": [{}"a"]}}"#, r#""a", "#.repeat(40_000));
+        let bodies = ["{ \"age\":18,\t\"name\" : \"\\u0041da\" , \"more\": 1.50e1 }\r\n".to_owned(), long];
+        for body in &bodies {
+            assert_eq!(sent(&gateway, body.as_str()).status, 200);
+        }
+        let got: Vec<Vec<u8>> = upstream.wait_for(2).into_iter().map(|one| one.body).collect();
+        assert!(got.iter().zip(&bodies).all(|(got, body)| got == body.as_bytes()));
+        assert_eq!(get(HOST, "/people").send(gateway.address).unwrap().status, 200);
+    });
 }
 
 #[test]
 fn a_body_that_does_not_fit_is_refused_with_its_places_and_without_its_values() {
-    let upstream = Upstream::echo().unwrap();
-    let gateway = started(&upstream, "");
-    let answer = sent(
-        &gateway,
-        r#"{"age": 12, "tags": ["canary-1", 7], "canary-2": {}, "next": {"name": "canary-3 is much longer"}}"#,
-    );
-    assert_eq!(told(&answer), (422, "schema_invalid".to_owned()));
-    let problem = answer.json();
-    let mut places: Vec<&str> =
-        problem["violations"].as_array().unwrap().iter().map(|one| one["pointer"].as_str().unwrap()).collect();
-    places.sort_unstable();
-    assert_eq!(places, ["", "/age", "/next/name", "/tags/1"], "{problem}");
-    let age = problem["violations"].as_array().unwrap().iter().find(|one| one["pointer"] == "/age").unwrap();
-    assert_eq!(
-        *age,
-        json!({"pointer": "/age", "schema": "/properties/age/minimum", "expected": "minimum 18", "found": "an integer"})
-    );
-    let log = gateway.wait_printed("schema_invalid");
-    assert!(!log.is_empty());
-    for text in [answer.text(), gateway.printed()] {
-        assert!(!text.contains("canary"), "a value is repeated: {text}");
-    }
-    assert!(upstream.received().is_empty());
+    both(|_| {
+        let upstream = Upstream::echo().unwrap();
+        let gateway = started(&upstream, "");
+        let answer = sent(
+            &gateway,
+            r#"{"age": 12, "tags": ["canary-1", 7], "canary-2": {}, "next": {"name": "canary-3 is much longer"}}"#,
+        );
+        assert_eq!(told(&answer), (422, "schema_invalid".to_owned()));
+        let problem = answer.json();
+        let mut places: Vec<&str> =
+            problem["violations"].as_array().unwrap().iter().map(|one| one["pointer"].as_str().unwrap()).collect();
+        places.sort_unstable();
+        assert_eq!(places, ["", "/age", "/next/name", "/tags/1"], "{problem}");
+        let age = problem["violations"].as_array().unwrap().iter().find(|one| one["pointer"] == "/age").unwrap();
+        assert_eq!(
+            *age,
+            json!({"pointer": "/age", "schema": "/properties/age/minimum", "expected": "minimum 18", "found": "an integer"})
+        );
+        let log = gateway.wait_printed("schema_invalid");
+        assert!(!log.is_empty());
+        for text in [answer.text(), gateway.printed()] {
+            assert!(!text.contains("canary"), "a value is repeated: {text}");
+        }
+        assert!(upstream.received().is_empty());
+    });
 }
 
 #[test]
 fn what_is_not_plain_json_is_refused_in_its_own_words() {
-    let upstream = Upstream::echo().unwrap();
-    let gateway = started(&upstream, "");
-    let of_type = |kind: &str| {
-        post(HOST, "/people", r#"{"name": "x"}"#).header("content-type", kind).send(gateway.address).unwrap()
-    };
-    assert_eq!(told(&of_type("text/plain")), (415, "media_type_unsupported".to_owned()));
-    assert_eq!(of_type("application/merge-patch+json").status, 200);
-    let none = post(HOST, "/people", "{}").send(gateway.address).unwrap();
-    assert_eq!(told(&none), (415, "media_type_unsupported".to_owned()));
-    for body in ["", "{", r#"{"name": "x", "name": 1}"#, "\u{1}"] {
-        assert_eq!(told(&sent(&gateway, body)), (400, "payload_invalid".to_owned()), "{body}");
-    }
-    assert_eq!(upstream.received().len(), 1);
+    both(|_| {
+        let upstream = Upstream::echo().unwrap();
+        let gateway = started(&upstream, "");
+        let of_type = |kind: &str| {
+            post(HOST, "/people", r#"{"name": "x"}"#).header("content-type", kind).send(gateway.address).unwrap()
+        };
+        assert_eq!(told(&of_type("text/plain")), (415, "media_type_unsupported".to_owned()));
+        assert_eq!(of_type("application/merge-patch+json").status, 200);
+        let none = post(HOST, "/people", "{}").send(gateway.address).unwrap();
+        assert_eq!(told(&none), (415, "media_type_unsupported".to_owned()));
+        for body in ["", "{", r#"{"name": "x", "name": 1}"#, "\u{1}"] {
+            assert_eq!(told(&sent(&gateway, body)), (400, "payload_invalid".to_owned()), "{body}");
+        }
+        assert_eq!(upstream.received().len(), 1);
+    });
 }
 
 #[test]
@@ -123,38 +129,43 @@ fn huge_and_deep_bodies_are_refused_within_bounds() {
 
 #[test]
 fn a_schema_that_audits_records_and_lets_pass() {
-    for block in [", mode: Audit", ", onInvalid: Forward"] {
-        let upstream = Upstream::echo().unwrap();
-        let gateway = started(&upstream, block);
-        let long = format!(r#"{{"age": "{}"}}"#, "x".repeat(200_000));
-        for body in [r#"{"age": 1}"#, "{", &long] {
-            assert_eq!(sent(&gateway, body).status, 200);
+    both(|_| {
+        for block in [", mode: Audit", ", onInvalid: Forward"] {
+            let upstream = Upstream::echo().unwrap();
+            let gateway = started(&upstream, block);
+            let long = format!(r#"{{"age": "{}"}}"#, "x".repeat(200_000));
+            for body in [r#"{"age": 1}"#, "{", &long] {
+                assert_eq!(sent(&gateway, body).status, 200);
+            }
+            assert_eq!(post(HOST, "/people", "text").send(gateway.address).unwrap().status, 200);
+            let bodies: Vec<usize> = upstream.wait_for(4).iter().map(|one: &Received| one.body.len()).collect();
+            assert_eq!(bodies, [10, 1, long.len(), 4]);
+            for reason in ["schema:schema_invalid", "schema:payload_invalid", "schema:media_type_unsupported"] {
+                assert!(!gateway.wait_printed(reason).is_empty(), "{reason}");
+            }
+            let metrics = gateway.metrics();
+            assert!(metrics.lines().any(|line| line.starts_with("postern_would_refuse_total")
+                && line.contains("schema_invalid")
+                && line.ends_with(" 2")));
         }
-        assert_eq!(post(HOST, "/people", "text").send(gateway.address).unwrap().status, 200);
-        let bodies: Vec<usize> = upstream.wait_for(4).iter().map(|one: &Received| one.body.len()).collect();
-        assert_eq!(bodies, [10, 1, long.len(), 4]);
-        for reason in ["schema:schema_invalid", "schema:payload_invalid", "schema:media_type_unsupported"] {
-            assert!(!gateway.wait_printed(reason).is_empty(), "{reason}");
-        }
-        let metrics = gateway.metrics();
-        assert!(metrics.lines().any(|line| line.starts_with("postern_would_refuse_total")
-            && line.contains("schema_invalid")
-            && line.ends_with(" 2")));
-    }
+    });
 }
 
 #[test]
 fn a_schema_that_cannot_be_used_refuses_its_rule_and_no_other() {
-    let upstream = Upstream::echo().unwrap();
-    let rule = "      requestSchema: {configMapRef: {name: schemas, key: person.json}}\n";
-    let broken = r#"{"$ref": "https://example.com/person.json"}"#;
-    let routes = super::acme(&upstream, rule) + &tests::manifests::route("beside", "/beside", "");
-    let gateway = Gateway::start(&(routes.clone() + &config_map("acme", "schemas", "person.json", broken))).unwrap();
-    assert_eq!(told(&sent(&gateway, "{}")), (503, "policy_broken".to_owned()));
-    assert_eq!(post(HOST, "/beside", "text").send(gateway.address).unwrap().status, 200);
-    gateway.edit("manifests.yaml", &(routes + &config_map("acme", "schemas", "person.json", SCHEMA))).unwrap();
-    gateway.wait_until(|| sent(&gateway, r#"{"name": "x"}"#).status == 200);
-    assert_eq!(told(&sent(&gateway, "{}")), (422, "schema_invalid".to_owned()));
+    both(|_| {
+        let upstream = Upstream::echo().unwrap();
+        let rule = "      requestSchema: {configMapRef: {name: schemas, key: person.json}}\n";
+        let broken = r#"{"$ref": "https://example.com/person.json"}"#;
+        let routes = super::acme(&upstream, rule) + &tests::manifests::route("beside", "/beside", "");
+        let gateway =
+            Gateway::start(&(routes.clone() + &config_map("acme", "schemas", "person.json", broken))).unwrap();
+        assert_eq!(told(&sent(&gateway, "{}")), (503, "policy_broken".to_owned()));
+        assert_eq!(post(HOST, "/beside", "text").send(gateway.address).unwrap().status, 200);
+        gateway.edit("manifests.yaml", &(routes + &config_map("acme", "schemas", "person.json", SCHEMA))).unwrap();
+        gateway.wait_until(|| sent(&gateway, r#"{"name": "x"}"#).status == 200);
+        assert_eq!(told(&sent(&gateway, "{}")), (422, "schema_invalid".to_owned()));
+    });
 }
 
 const SECRET: &str = "demo-secret";
@@ -205,7 +216,7 @@ fn deliver_to(gateway: &Gateway, host: &str, body: &Value) -> Answer {
 }
 
 fn dead(gateway: &Gateway) -> Vec<(String, String)> {
-    let events = get("localhost", "/events?state=dead").send(gateway.admin).unwrap().json();
+    let events = get("localhost", "/events?state=dead").send_http1(gateway.admin).unwrap().json();
     let text = |one: &Value, name: &str| one.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let events = events.get("events").and_then(Value::as_array).into_iter().flatten();
     events.map(|one| (text(one, "id"), text(one, "reason"))).collect()
@@ -234,15 +245,17 @@ fn an_entry_that_does_not_fit_is_dead_and_the_others_go_on() {
 
 #[test]
 fn a_source_s_schema_audits_and_a_broken_one_refuses() {
-    let upstream = Upstream::echo().unwrap();
-    let gateway = source(&upstream, "Generic", ", mode: Audit", r#"{"required": ["customer"]}"#);
-    assert_eq!(deliver(&gateway, &json!({"id": "e-1"})).status, 200);
-    assert_eq!(upstream.wait_for(1).len(), 1);
-    assert!(dead(&gateway).is_empty());
-    assert!(!gateway.wait_printed("schema:schema_invalid").is_empty());
-    drop(gateway);
-    let gateway = source(&upstream, "Generic", "", r#"{"required": "customer"}"#);
-    assert_eq!(told(&deliver(&gateway, &json!({"id": "e-2"}))), (503, "policy_broken".to_owned()));
+    both(|_| {
+        let upstream = Upstream::echo().unwrap();
+        let gateway = source(&upstream, "Generic", ", mode: Audit", r#"{"required": ["customer"]}"#);
+        assert_eq!(deliver(&gateway, &json!({"id": "e-1"})).status, 200);
+        assert_eq!(upstream.wait_for(1).len(), 1);
+        assert!(dead(&gateway).is_empty());
+        assert!(!gateway.wait_printed("schema:schema_invalid").is_empty());
+        drop(gateway);
+        let gateway = source(&upstream, "Generic", "", r#"{"required": "customer"}"#);
+        assert_eq!(told(&deliver(&gateway, &json!({"id": "e-2"}))), (503, "policy_broken".to_owned()));
+    });
 }
 
 /// A source that verifies for acme and globex, each with a schema of its own.
