@@ -24,9 +24,10 @@ fn dead(id: &str) -> Entry {
         traceparent: None,
         unknown: false,
         sanitised: None,
+        request_id: None,
     };
     let new = NewEvent { event, dedupe_window: Duration::from_secs(60), pending_bytes: 1 << 20 };
-    Entry::Dead { new, reason: "unclaimed".into(), retention: Duration::from_secs(3600) }
+    Entry::Dead { new, reason: "unclaimed".into(), retention: Duration::from_secs(3600), violations: None }
 }
 
 /// Puts dead letters into the store of a data folder.

@@ -4,6 +4,7 @@
 
 mod admin;
 mod curl;
+mod find;
 mod stores;
 
 use std::net::SocketAddr;
@@ -38,6 +39,17 @@ pub enum EventsCommand {
         #[arg(long)]
         curl: bool,
         /// Where it is.
+        #[command(flatten)]
+        places: Places,
+    },
+    /// Finds what became of an event, in every store: deliveries, retries and deaths of the last 72 hours.
+    #[command(
+        after_help = "Examples:\n  postern events find wamid.1 --data postern-data\n  postern events find wamid.1 --settings operate.yaml\n\nEnds with 0, 1 when no store knows the event, 2 when a store could not be asked."
+    )]
+    Find {
+        /// The event's id: `id` of its CloudEvent.
+        id: String,
+        /// Where it may be.
         #[command(flatten)]
         places: Places,
     },
@@ -141,6 +153,8 @@ enum EventsError {
     Requests,
     #[error("no event has row {0}: it was delivered, or dropped")]
     Unknown(i64),
+    #[error("event {0} is not known here since {1}")]
+    NotFound(String, jiff::Timestamp),
     #[error("row {0} is no kept request; only those are sent again by hand, events are replayed")]
     NoRequest(i64),
     #[error("the admin port did not answer: {0}")]
@@ -154,7 +168,7 @@ enum EventsError {
 impl EventsError {
     fn code(&self) -> u8 {
         match self {
-            Self::Unknown(_) | Self::NoRequest(_) | Self::Requests => out::FAULT,
+            Self::Unknown(_) | Self::NotFound(..) | Self::NoRequest(_) | Self::Requests => out::FAULT,
             Self::Spool(_)
             | Self::Settings(_)
             | Self::Shards(_)
@@ -230,6 +244,7 @@ pub fn run(command: &EventsCommand) -> ExitCode {
     let done = match command {
         EventsCommand::Ls(chosen) => list(chosen),
         EventsCommand::Show { row, curl, places } => show(places, *row, *curl),
+        EventsCommand::Find { id, places } => find::find(places, id),
         EventsCommand::Replay(changed) => change(changed, &REPLAY),
         EventsCommand::Drop(changed) => change(changed, &DROP),
         EventsCommand::Skip { subject, changed } => {

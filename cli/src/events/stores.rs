@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use dataplane::event::shards::{OperateError, Operated, Operation, Remote};
 use dataplane::event::spool::operate::{self, Change, Counted, Filter, Listed, Shown};
+use dataplane::event::spool::outcome_log;
 use serde::Serialize;
 
 use super::{EventsError, Places};
@@ -64,6 +65,19 @@ impl Stores {
 
     fn ask(&self, remote: &Remote, operation: Operation) -> Result<Operated, OperateError> {
         self.runtime.block_on(remote.operate(operation))
+    }
+
+    /// Finds the outcomes of an event id in one store.
+    pub(super) fn find(&self, store: &Store, id: &str) -> Result<outcome_log::Found, EventsError> {
+        match store {
+            Store::Folder(path) => Ok(outcome_log::find(&spool(path), id)?),
+            Store::Shard(_, remote) => {
+                let Operated::Found(found) = self.ask(remote, Operation::Find { id: id.to_owned() })? else {
+                    return Err(unlike(store));
+                };
+                Ok(found)
+            }
+        }
     }
 
     fn page(&self, store: &Store, filter: &Filter, after: i64) -> Result<Vec<Listed>, EventsError> {

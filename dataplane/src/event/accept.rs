@@ -7,7 +7,7 @@ use policy::names::TenantName;
 use serde::{Deserialize, Serialize};
 
 use super::spool::Shard;
-use super::{Brokered, Event};
+use super::{Brokered, Counters, Event};
 
 /// An event with what its source and tenant say about accepting it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -33,14 +33,27 @@ pub enum Entry {
         reason: Arc<str>,
         /// How long it is kept.
         retention: Duration,
+        /// Where it does not fit its schema: JSON text, as the response to an API call lists it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        violations: Option<Arc<str>>,
     },
 }
 
+/// Why an entry is a dead letter from the start, and for how long it is kept.
+#[derive(Clone, Copy)]
+pub(super) struct Dead<'e> {
+    pub(super) reason: &'e Arc<str>,
+    pub(super) retention: Duration,
+    pub(super) violations: Option<&'e str>,
+}
+
 impl Entry {
-    pub(super) fn parts(&self) -> (&NewEvent, Option<(&str, Duration)>) {
+    pub(super) fn parts(&self) -> (&NewEvent, Option<Dead<'_>>) {
         match self {
             Self::Deliver(new) => (new, None),
-            Self::Dead { new, reason, retention } => (new, Some((reason, *retention))),
+            Self::Dead { new, reason, retention, violations } => {
+                (new, Some(Dead { reason, retention: *retention, violations: violations.as_deref() }))
+            }
         }
     }
 }
@@ -104,6 +117,15 @@ impl EventPath {
         match (self.accept_all(entries).await, refused) {
             (Ok(()), Some(refused)) => Err(refused),
             (result, _) => result,
+        }
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        match self {
+            Self::Spool(shard) => shard.counters(),
+            Self::Broker(brokered) => &brokered.counters,
         }
     }
 

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use policy::names::TenantName;
 
+use super::outcomes::Outcomes;
+
 /// What one tenant has in the spool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TenantDepth {
@@ -78,6 +80,8 @@ pub struct Counters {
     pub certificates_loaded: AtomicU64,
     /// The same that could not be used.
     pub certificates_refused: AtomicU64,
+    /// What became of entries and attempts.
+    pub outcomes: Outcomes,
     depth: Mutex<BTreeMap<TenantName, TenantDepth>>,
 }
 

@@ -33,6 +33,9 @@ pub struct Event {
     pub unknown: bool,
     /// Where `data` was sanitised: JSON Pointers as URI fragments, separated by spaces.
     pub sanitised: Option<Arc<str>>,
+    /// `x-request-id` of the request that brought it; events of an earlier version have none.
+    #[serde(default)]
+    pub request_id: Option<Arc<str>>,
 }
 
 /// An event with what the gateway knows of it.
@@ -74,6 +77,8 @@ struct CloudEvent<'a> {
     previous: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     traceparent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requestid: Option<&'a str>,
     #[serde(skip_serializing_if = "is_false")]
     unknown: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -117,6 +122,7 @@ impl Envelope {
             sequence: self.sequence.to_string(),
             previous: self.previous.map(|n| n.to_string()),
             traceparent: event.traceparent.as_deref(),
+            requestid: event.request_id.as_deref(),
             unknown: event.unknown,
             sanitised: event.sanitised.as_deref(),
             redelivered: self.redelivered,
@@ -145,6 +151,8 @@ struct Written<'a> {
     previous: Option<String>,
     #[serde(default)]
     traceparent: Option<String>,
+    #[serde(default)]
+    requestid: Option<String>,
     #[serde(default)]
     unknown: bool,
     #[serde(default)]
@@ -201,6 +209,7 @@ impl Envelope {
                 traceparent: written.traceparent.map(Arc::from),
                 unknown: written.unknown,
                 sanitised: written.sanitised.map(Arc::from),
+                request_id: written.requestid.map(Arc::from),
             },
         })
     }
@@ -242,6 +251,7 @@ mod tests {
             traceparent: Some("00-1-2-01".into()),
             unknown: true,
             sanitised: Some("#/a".into()),
+            request_id: Some("r-1".into()),
         };
         let (previous, redelivered, gap, late, degraded) = (Some(i64::MAX - 1), true, false, true, false);
         let mut envelope = Envelope { event, sequence: i64::MAX, previous, redelivered, gap, late, degraded };

@@ -80,6 +80,7 @@ mod tests {
             traceparent: Some("00-1-2-01".into()),
             unknown: true,
             sanitised: Some("#/a".into()),
+            request_id: Some("r-1".into()),
         }
     }
 

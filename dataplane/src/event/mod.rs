@@ -16,6 +16,7 @@ mod die;
 mod envelope;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
+pub mod outcomes;
 mod roles;
 #[cfg(test)]
 mod sample;
@@ -23,6 +24,7 @@ pub mod shards;
 mod share;
 pub mod spool;
 
+use accept::Dead;
 pub use accept::{AcceptError, Accepted, Entry, EventPath, NewEvent};
 pub use brokered::Brokered;
 pub use claim::Key;

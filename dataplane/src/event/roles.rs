@@ -337,6 +337,7 @@ fn keep_in_touch(
     if let Some(watched) = watched {
         remote.spawn(shards.clone().keep_certificate(watched, counters.clone()));
     }
+    remote.spawn(shards.clone().keep_outcomes(counters.clone()));
     if role.accepts() {
         remote.spawn(depths.clone().keep(shards.clone()));
     }

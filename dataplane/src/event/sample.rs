@@ -21,6 +21,7 @@ pub(super) fn event(tenant: &str, conversation: &str, id: &str, bytes: usize) ->
         traceparent: None,
         unknown: false,
         sanitised: None,
+        request_id: Some(format!("request-of-{id}").into()),
     };
     NewEvent { event, dedupe_window: Duration::from_secs(7 * 86_400), pending_bytes: 64 << 20 }
 }

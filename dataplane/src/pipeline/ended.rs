@@ -68,6 +68,8 @@ pub struct Ended {
     pub forwarding: Forwarding,
     /// How many events it brought.
     pub events: u32,
+    /// Why entries of it are dead letters, or were left out; each reason once.
+    pub entries_refused: Vec<Reason>,
     /// What was answered.
     pub status: u16,
     /// Its place among the tenant's requests in flight.
@@ -105,6 +107,7 @@ impl Ended {
             reason: None,
             forwarding: Forwarding::default(),
             events: 0,
+            entries_refused: Vec::new(),
             status: 0,
             in_flight: None,
         }
@@ -122,6 +125,13 @@ impl Ended {
     pub(super) fn refuse(&mut self, refusal: &Refusal) -> Response<Body> {
         self.reason = Some(refusal.reason);
         answer::refusal(refusal, &self.request_id)
+    }
+
+    /// One of its entries was refused.
+    pub(super) fn dead_lettered(&mut self, reason: Reason) {
+        if !self.entries_refused.contains(&reason) {
+            self.entries_refused.push(reason);
+        }
     }
 
     /// What the upstream's side was.
@@ -177,6 +187,7 @@ impl Ended {
             endpoint: self.forwarding.endpoint,
             attempts: self.forwarding.attempts,
             events: self.events,
+            entries_refused: &self.entries_refused,
             bytes_sent,
             duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             aborted: !complete,

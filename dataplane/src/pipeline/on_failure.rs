@@ -164,6 +164,7 @@ pub(super) async fn keep(
         traceparent: Some(head.ids.traceparent.as_ref().into()),
         unknown: false,
         sanitised: None,
+        request_id: Some((&*head.ids.request).into()),
     };
     let entry = Entry::Dead {
         new: NewEvent {
@@ -173,6 +174,7 @@ pub(super) async fn keep(
         },
         reason: failure.reason.word().into(),
         retention: on_failure.retention,
+        violations: None,
     };
     match core.events.accept(vec![entry]).await {
         Ok(()) => HeaderValue::from_static("kept"),

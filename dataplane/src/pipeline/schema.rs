@@ -83,7 +83,7 @@ pub(super) async fn entries(
     length: usize,
     parts: Vec<(Guards, Entry)>,
     ended: &mut Ended,
-) -> Result<Vec<(Option<Reason>, Entry)>, Refusal> {
+) -> Result<Vec<(Option<Refusal>, Entry)>, Refusal> {
     let slow = parts.iter().flat_map(|(guards, _)| guards).any(|guard| guard.decider.is_slow(length));
     let judged = if slow { aside(core, move || judge(parts)).await? } else { judge(parts) };
     let mut entries = Vec::with_capacity(judged.len());
@@ -91,7 +91,7 @@ pub(super) async fn entries(
         // Once a request: its line in the log is one line however many entries it has.
         let told = ended.would_refuse.iter().any(|(filter, _)| *filter == Filter::Schema);
         ended.would_refuse.extend(would_refuse.into_iter().next().filter(|_| !told));
-        entries.push((refused.map(|refusal| refusal.reason), entry));
+        entries.push((refused, entry));
     }
     Ok(entries)
 }

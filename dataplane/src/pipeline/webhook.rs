@@ -13,6 +13,7 @@ use policy::webhook_source::{Unclaimed, Verified, handshake, in_window, sanitise
 
 use super::{Core, Ended, schema};
 use crate::answer::{self, Body};
+use crate::event::outcomes::{EventOutcome, OutcomeKind};
 use crate::event::{AcceptError, Entry, Event, NewEvent};
 use crate::http::{Ids, Parsed};
 use crate::placement::{Placement, place};
@@ -72,7 +73,7 @@ pub(super) async fn answer(
     let parts = split(source.ir.provider, &source.ir.extraction, &parsed.headers, &body)?;
     ended.events = u32::try_from(parts.len()).unwrap_or(u32::MAX);
     let parts = fitting(core, (runtime, tenant), source, (body.len(), parts), ended).await?;
-    let entries = entries(core, (runtime, tenant), source, ids, parts);
+    let entries = entries(core, (runtime, tenant), source, ids, (parts, ended));
     core.events.accept(entries).await.map_err(|error| not_accepted(&error))?;
     Ok(answer::empty(StatusCode::OK))
 }
@@ -106,7 +107,7 @@ async fn fitting(
     source: &Arc<Source>,
     (length, parts): (usize, Vec<Part>),
     ended: &mut Ended,
-) -> Result<Vec<(Option<Reason>, Part)>, Refusal> {
+) -> Result<Vec<(Option<Refusal>, Part)>, Refusal> {
     let guards = |part: &Part| {
         let to = place(runtime, tenant, source, &part.identifiers).source;
         let other = Some(to).filter(|to| !Arc::ptr_eq(to, source)).and_then(|to| to.schema.clone());
@@ -122,24 +123,39 @@ fn entries(
     (runtime, tenant): (&Runtime, &Arc<TenantRuntime>),
     source: &Arc<Source>,
     ids: &Ids,
-    parts: Vec<(Option<Reason>, Part)>,
+    (parts, ended): (Vec<(Option<Refusal>, Part)>, &mut Ended),
 ) -> Vec<Entry> {
     let now_secs = core.clock.now_secs();
     let mut entries = Vec::with_capacity(parts.len());
     for (misfit, part) in parts {
         let place = place(runtime, tenant, source, &part.identifiers);
-        let refused = place.refused.or_else(|| too_old(&[source, place.source], &part, now_secs)).or(misfit);
-        if refused == Some(Reason::Unclaimed) && source.ir.unclaimed == Unclaimed::Refuse {
-            continue;
-        }
+        let refused = place.refused.or_else(|| too_old(&[source, place.source], &part, now_secs));
+        let refused = refused.or(misfit.as_ref().map(|refusal| refusal.reason));
         let retention = Duration::from_secs(place.source.ir.retention_secs);
         let new = new_event(&place, ids, part, now_secs);
-        entries.push(match refused {
-            None => Entry::Deliver(new),
-            Some(reason) => Entry::Dead { new, reason: reason.word().into(), retention },
-        });
+        let Some(reason) = refused else {
+            entries.push(Entry::Deliver(new));
+            continue;
+        };
+
+        ended.dead_lettered(reason);
+        if reason == Reason::Unclaimed && source.ir.unclaimed == Unclaimed::Refuse {
+            let refused = EventOutcome::of(&new.event, OutcomeKind::Refused, now_secs.saturating_mul(1000));
+            core.events.counters().outcomes.record(refused.because(reason.word()));
+            continue;
+        }
+        let violations = misfit.filter(|misfit| misfit.reason == reason).and_then(|misfit| violations(&misfit));
+        entries.push(Entry::Dead { new, reason: reason.word().into(), retention, violations });
     }
     entries
+}
+
+/// The violations of a refusal as JSON text.
+fn violations(refusal: &Refusal) -> Option<Arc<str>> {
+    refusal.extras.iter().find_map(|extra| match extra {
+        Extra::Violations(violations) => serde_json::to_string(violations).ok().map(Arc::from),
+        Extra::RetryAfter(_) | Extra::Challenge(_) | Extra::Allow(_) | Extra::Status(_) => None,
+    })
 }
 
 /// Where the provider signs no time, an event's own time must be near: for the source that took it, and for the
@@ -167,6 +183,7 @@ fn new_event(place: &Placement<'_>, ids: &Ids, mut part: Part, now_secs: i64) ->
             traceparent: Some(ids.traceparent.as_ref().into()),
             unknown: part.unknown,
             sanitised: sanitised.map(Into::into),
+            request_id: Some((&*ids.request).into()),
         },
         dedupe_window: Duration::from_secs(place.source.ir.dedupe_window_secs),
         pending_bytes: place.tenant.base.ceilings.pending_bytes,

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
+use policy::refusal::Reason;
 use prometheus::IntCounter;
 
 /// Bytes that a core collects before it hands them over.
@@ -62,6 +63,8 @@ pub struct Line<'a> {
     pub attempts: u32,
     /// Events that were accepted.
     pub events: u32,
+    /// Why some of them are dead letters, or were left out.
+    pub entries_refused: &'a [Reason],
     /// Bytes of the answer's body that were sent.
     pub bytes_sent: u64,
     /// From the head's arrival to the body's end.
@@ -105,6 +108,10 @@ impl Line<'_> {
             if count > 0 {
                 members.number(name, count.into())?;
             }
+        }
+        if !self.entries_refused.is_empty() {
+            let words: Vec<&str> = self.entries_refused.iter().map(|reason| reason.word()).collect();
+            serde_json::to_writer(members.name("entries_refused"), &words)?;
         }
         members.number("bytes_sent", self.bytes_sent)?;
         members.number("duration_us", self.duration_us)?;
@@ -331,6 +338,7 @@ mod tests {
             endpoint: Some(([192, 0, 2, 2], 80).into()),
             attempts: 2,
             events: 3,
+            entries_refused: &[Reason::Unclaimed],
             bytes_sent: u64::MAX,
             duration_us: 5,
             aborted: true,
@@ -340,7 +348,7 @@ mod tests {
             "object": "Route acme/agents", "rule": "all", "method": "GET", "host": "h", "path": "/p", "query": "a&b",
             "protocol": "HTTP/1.1", "address": "192.0.2.1", "caller": "somebody", "authentication": "auth-service",
             "status": 429, "reason": "rate_limited", "would_refuse": ["rate_limit:rate_limited"],
-            "upstream": "acme/agents:80", "endpoint": "192.0.2.2:80", "attempts": 2, "events": 3,
+            "upstream": "acme/agents:80", "endpoint": "192.0.2.2:80", "attempts": 2, "events": 3, "entries_refused": ["unclaimed"],
             "bytes_sent": u64::MAX, "duration_us": 5, "aborted": true,
         });
         assert_eq!(written(&full), expected);

@@ -8,6 +8,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
 
 use crate::event::claim::Claims;
+use crate::event::outcomes::Counted;
 use crate::event::shards::Shards;
 use crate::event::{Counters, Events};
 
@@ -18,6 +19,8 @@ pub struct EventCollector {
     path: Weak<Events>,
     up: IntGaugeVec,
     events: IntCounterVec,
+    outcomes: IntCounterVec,
+    outcomes_lost: IntCounter,
     rows: IntGaugeVec,
     bytes: IntGaugeVec,
     claims: IntCounterVec,
@@ -40,6 +43,17 @@ impl EventCollector {
             path: Arc::downgrade(path),
             up: gauges("postern_dependency_up", "1 while the event path is connected to it", "dependency")?,
             events: counters("postern_events_total", "Events by what became of them", "outcome")?,
+            outcomes: IntCounterVec::new(
+                Opts::new(
+                    "postern_event_outcomes_total",
+                    "Entries and attempts by what became of them, and why; 16 sources a tenant, then other",
+                ),
+                &["tenant", "source", "outcome", "reason"],
+            )?,
+            outcomes_lost: IntCounter::new(
+                "postern_event_outcomes_lost_total",
+                "Outcomes that postern events find does not show, because no outcome log took them",
+            )?,
             rows: gauges("postern_spool_events", "Events in the store, dead letters included", "tenant")?,
             bytes: gauges("postern_spool_bytes", "Bytes of events in the store, dead letters included", "tenant")?,
             claims: counters("postern_claims_total", "Claims of event ids in Redis, by what Redis said", "outcome")?,
@@ -79,9 +93,19 @@ impl EventCollector {
         raise(&self.shards, "certificate_refused", self.counters.certificates_refused.load(Ordering::Relaxed));
     }
 
-    fn shown(&self) -> [&dyn Collector; 9] {
+    fn outcomes(&self) {
+        let outcomes = &self.counters.outcomes;
+        for Counted { tenant, source, kind, reason, count } in outcomes.counted() {
+            let shown = self.outcomes.with_label_values(&[&*tenant, &*source, kind.word(), &*reason]);
+            shown.inc_by(count.saturating_sub(shown.get()));
+        }
+        self.outcomes_lost.inc_by(outcomes.lost().saturating_sub(self.outcomes_lost.get()));
+    }
+
+    fn shown(&self) -> [&dyn Collector; 11] {
+        let Self { outcomes, outcomes_lost, .. } = self;
         let Self { up, events, rows, bytes, claims, redis_round_trips, redis_bytes, shards, partitions, .. } = self;
-        [up, events, rows, bytes, claims, redis_round_trips, redis_bytes, shards, partitions]
+        [up, events, outcomes, outcomes_lost, rows, bytes, claims, redis_round_trips, redis_bytes, shards, partitions]
     }
 
     fn totals(&self) -> [(&'static str, &AtomicU64); 27] {
@@ -137,6 +161,7 @@ impl Collector for EventCollector {
         for (outcome, total) in self.totals() {
             raise(&self.events, outcome, total.load(Ordering::Relaxed));
         }
+        self.outcomes();
         if let Some(path) = self.path.upgrade() {
             for (dependency, up) in path.dependencies() {
                 self.up.with_label_values(&[dependency]).set(i64::from(up));

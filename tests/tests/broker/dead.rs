@@ -35,6 +35,7 @@ fn event(id: &str) -> Outgoing {
         traceparent: None,
         unknown: false,
         sanitised: None,
+        request_id: None,
     };
     let (redelivered, gap, late, degraded) = (false, false, false, false);
     let envelope = Envelope { event, sequence: 7, previous: None, redelivered, gap, late, degraded };

@@ -170,7 +170,7 @@ fn a_schema_that_cannot_be_used_refuses_its_rule_and_no_other() {
 
 const SECRET: &str = "demo-secret";
 
-fn source(upstream: &Upstream, provider: &str, block: &str, document: &str) -> Gateway {
+pub(super) fn source(upstream: &Upstream, provider: &str, block: &str, document: &str) -> Gateway {
     let (recipe, event) = match provider {
         "Generic" => (
             "recipe: {signature: {header: X-Hub-Signature-256, prefix: 'sha256=', encoding: Hex, algorithm: HmacSha256}, signedParts: [{body: Raw}]}",
@@ -204,7 +204,7 @@ spec:
     Gateway::start(&manifests.concat()).unwrap()
 }
 
-fn deliver(gateway: &Gateway, body: &Value) -> Answer {
+pub(super) fn deliver(gateway: &Gateway, body: &Value) -> Answer {
     deliver_to(gateway, HOST, body)
 }
 

@@ -15,7 +15,7 @@ use tests::upstream::{Reply, Upstream};
 const HOOKS: &str = "hooks.example.com";
 const SECRET: &str = "canary-app-secret-9f31";
 
-fn manifests(acme: &Upstream, globex: &Upstream) -> String {
+pub(super) fn manifests(acme: &Upstream, globex: &Upstream) -> String {
     let phone = |id: &str| format!("  identifiers: {{whatsAppPhoneNumberIDs: [\"{id}\"]}}");
     let own = |tenant: &str| {
         format!(
@@ -63,13 +63,13 @@ fn sign(body: &str) -> String {
     tag.as_ref().iter().fold("sha256=".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
-fn message(phone: &str, id: &str) -> Value {
+pub(super) fn message(phone: &str, id: &str) -> Value {
     json!({"id": "1", "changes": [{"field": "messages", "value": {
         "metadata": {"phone_number_id": phone},
         "messages": [{"from": "49", "id": id, "timestamp": "1749416383", "type": "text", "text": {"body": "hi"}}]}}]})
 }
 
-fn send(gateway: &Gateway, entries: &[Value]) -> Answer {
+pub(super) fn send(gateway: &Gateway, entries: &[Value]) -> Answer {
     let body = json!({"object": "whatsapp_business_account", "entry": entries}).to_string();
     let signature = sign(&body);
     post(HOOKS, "/whatsapp", body).header("x-hub-signature-256", &signature).send(gateway.address).unwrap()

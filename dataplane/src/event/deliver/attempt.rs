@@ -14,7 +14,9 @@ use policy::route::TimeoutsIr;
 
 use super::pauses::jitter;
 use super::{Destination, now_ms, signature};
+use crate::event::Event;
 use crate::event::die::{self, Point};
+use crate::event::outcomes::{EventOutcome, OutcomeKind};
 use crate::event::spool::{Death, LastAttempt, Pending, Settlement};
 use crate::http::RequestBody as NoBody;
 use crate::upstream::{Backend, ForwardPlan, RequestBody, RequestHead, UpstreamBody, UpstreamCore, forward};
@@ -32,6 +34,10 @@ pub(super) struct NotNow(pub(super) Duration);
 /// An attempt was made.
 pub(super) struct Tried {
     pub(super) settlement: Settlement,
+    /// The receiver's status; none without a response.
+    status: Option<u16>,
+    /// How many attempts were made.
+    attempts: u32,
     /// Until the next, when there is one.
     pub(super) pause: Option<Duration>,
 }
@@ -49,7 +55,8 @@ pub(super) async fn attempt(core: &UpstreamCore, pending: &Pending, to: &Destina
     envelope.redelivered |= pending.attempts > 0;
     let Ok(body) = envelope.to_json() else {
         let last = LastAttempt { attempts: made, status: None, answer: "no CloudEvent can be made of it".to_owned() };
-        return Ok(Tried { settlement: dead(last, Death::Malformed, to), pause: None });
+        let settlement = dead(last, Death::Malformed, to);
+        return Ok(Tried { settlement, status: None, attempts: made, pause: None });
     };
     let headers = headers(&pending.envelope.event, to, &body);
     let answer = match tokio::time::timeout(to.timeout + GRACE, post(core, pending, to, &headers, body.into())).await {
@@ -57,16 +64,42 @@ pub(super) async fn attempt(core: &UpstreamCore, pending: &Pending, to: &Destina
         Err(_) => Answer { outcome: Outcome::Unanswered, status: None, text: format!("no answer in {:?}", to.timeout) },
     };
     die::at(Point::Attempted);
-    let last = LastAttempt { attempts: made, status: answer.status, answer: answer.text };
-    Ok(match to.schedule.judge(answer.outcome, made, jitter()) {
-        Verdict::Delivered => Tried { settlement: Settlement::Delivered, pause: None },
+    let status = answer.status;
+    let last = LastAttempt { attempts: made, status, answer: answer.text };
+    let (settlement, pause) = match to.schedule.judge(answer.outcome, made, jitter()) {
+        Verdict::Delivered => (Settlement::Delivered, None),
         Verdict::RetryAfter(pause) => {
             let due_ms = now_ms().saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX));
-            Tried { settlement: Settlement::Parked { last, due_ms }, pause: Some(pause) }
+            (Settlement::Parked { last, due_ms }, Some(pause))
         }
-        Verdict::Gone => Tried { settlement: dead(last, Death::Gone, to), pause: None },
-        Verdict::OutOfAttempts => Tried { settlement: dead(last, Death::OutOfAttempts, to), pause: None },
-    })
+        Verdict::Gone => (dead(last, Death::Gone, to), None),
+        Verdict::OutOfAttempts => (dead(last, Death::OutOfAttempts, to), None),
+    };
+    Ok(Tried { settlement, status, attempts: made, pause })
+}
+
+impl Tried {
+    /// The outcome of the attempt, for the log and the counts.
+    pub(super) fn outcome(&self, event: &Event) -> EventOutcome {
+        let outcome = |kind| EventOutcome::of(event, kind, now_ms()).after(self.attempts, self.status);
+        match &self.settlement {
+            Settlement::Delivered => outcome(OutcomeKind::Delivered),
+            Settlement::Parked { .. } => outcome(OutcomeKind::Retried).because(answered(self.status)),
+            Settlement::Dead { death, .. } => outcome(OutcomeKind::Dead).because(death.as_str()),
+            Settlement::Damaged => outcome(OutcomeKind::Dead).because("damaged"),
+        }
+    }
+}
+
+/// The class of a response, as the reason of a retry.
+fn answered(status: Option<u16>) -> &'static str {
+    match status {
+        None => "unanswered",
+        Some(..=299) => "answered_2xx",
+        Some(300..=399) => "answered_3xx",
+        Some(400..=499) => "answered_4xx",
+        Some(500..) => "answered_5xx",
+    }
 }
 
 fn dead(last: LastAttempt, death: Death, to: &Destination) -> Settlement {
@@ -74,11 +107,14 @@ fn dead(last: LastAttempt, death: Death, to: &Destination) -> Settlement {
     Settlement::Dead { last, death, expires_ms: now_ms().saturating_add(kept) }
 }
 
-fn headers(event: &crate::event::Event, to: &Destination, body: &[u8]) -> HeaderMap {
+fn headers(event: &Event, to: &Destination, body: &[u8]) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert(HOST, to.host.clone());
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/cloudevents+json; charset=utf-8"));
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("postern/", env!("CARGO_PKG_VERSION"))));
+    if let Some(Ok(request)) = event.request_id.as_deref().map(HeaderValue::from_str) {
+        headers.insert(HeaderName::from_static("x-request-id"), request);
+    }
     if let Some(Ok(parent)) = event.traceparent.as_deref().map(HeaderValue::from_str) {
         headers.insert(HeaderName::from_static("traceparent"), parent);
     }

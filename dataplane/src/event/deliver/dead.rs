@@ -15,6 +15,7 @@ use super::turn::{Consulted, consult};
 use crate::event::Envelope;
 use crate::event::broker::Delivered;
 use crate::event::claim::{conversation_key, event_key};
+use crate::event::outcomes::{EventOutcome, OutcomeKind};
 use crate::event::spool::{Death, LastAttempt, Settlement, Unreadable};
 
 /// Why the broker gave a message up, as it says itself.
@@ -95,12 +96,8 @@ async fn is_dead(shared: &Shared, held: &Held) -> bool {
     let dead = settled(held.envelope.clone(), Settlement::Dead { last, death, expires_ms });
     let durable = shared.record(held, dead, None).await;
     if durable {
-        tracing::error!(
-            tenant = event.tenant.as_str(),
-            id = &*event.id,
-            reason,
-            "the broker gave up an event; it is dead"
-        );
+        let outcome = EventOutcome::of(event, OutcomeKind::Dead, now_ms());
+        shared.counters.outcomes.record(outcome.because(death.as_str()));
         shared.done(held);
     }
     durable

@@ -14,6 +14,8 @@ mod ready;
 mod signature;
 mod turn;
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -29,6 +31,7 @@ use tokio::task::JoinSet;
 
 use super::Key;
 use super::counters::add;
+use super::outcomes::{EventOutcome, OutcomeKind};
 use super::spool::{Pending, Queue, Read, Settlement};
 use crate::health::Health;
 use crate::upstream::{Upstream, UpstreamCore};
@@ -49,6 +52,8 @@ const NO_DESTINATION: Bounds = (Duration::from_secs(5), Duration::from_secs(60))
 const UNRECORDED: Bounds = (Duration::from_secs(1), Duration::from_secs(60));
 /// How often retention and bounds act without traffic.
 const TIDY: Duration = Duration::from_secs(15);
+/// How often outcomes are written to the outcome log.
+const LOG_OUTCOMES: Duration = Duration::from_secs(1);
 
 /// Where a source's events go, and how.
 #[derive(Debug)]
@@ -133,6 +138,20 @@ struct Shared {
     destinations: Arc<dyn Destinations>,
     core: UpstreamCore,
     beside: Option<Beside>,
+    /// The row of each conversation that is held back without an attempt; it is counted as parked once.
+    held_back: RefCell<HashMap<Key, i64>>,
+}
+
+impl Shared {
+    /// An event is held back although no attempt failed.
+    fn held_back(&self, key: &Key, pending: &Pending, reason: &'static str) {
+        if self.held_back.borrow_mut().insert(*key, pending.row) != Some(pending.row) {
+            let counters = self.queue.counters();
+            add(&counters.parked, 1);
+            let outcome = EventOutcome::of(&pending.envelope.event, OutcomeKind::Parked, now_ms());
+            counters.outcomes.record(outcome.because(reason).after(pending.attempts, None));
+        }
+    }
 }
 
 /// What becomes of a conversation after one look at it.
@@ -163,7 +182,13 @@ impl After {
 async fn deliver(parts: Parts, mut stopped: watch::Receiver<bool>) {
     let Parts { queue, destinations, guard, beside } = parts;
     let seed = now_ms().unsigned_abs();
-    let shared = Rc::new(Shared { queue, destinations, core: UpstreamCore::new(guard, seed), beside });
+    let shared = Rc::new(Shared {
+        queue,
+        destinations,
+        core: UpstreamCore::new(guard, seed),
+        beside,
+        held_back: RefCell::default(),
+    });
     let mut ready = Ready::new(MAX_PER_TENANT);
     match shared.queue.heads() {
         Ok(heads) => {
@@ -180,6 +205,7 @@ async fn deliver(parts: Parts, mut stopped: watch::Receiver<bool>) {
     }
     let (mut running, mut rests) = (JoinSet::<(Key, TenantName, After)>::new(), Rests::default());
     let mut tidy = tokio::time::interval(TIDY);
+    let mut logs = tokio::time::interval(LOG_OUTCOMES);
     let draining = shared.clone();
     let mut drain = tokio::task::spawn_local(async move { beside::drain(&draining).await });
     loop {
@@ -195,7 +221,12 @@ async fn deliver(parts: Parts, mut stopped: watch::Receiver<bool>) {
         tokio::select! {
             woken = shared.queue.woken() => woken.into_iter().for_each(|(key, tenant)| ready.add(key, tenant)),
             Some(ended) = running.join_next() => match ended {
-                Ok((key, tenant, after)) => after.then(&mut ready, &mut rests, key, tenant),
+                Ok((key, tenant, after)) => {
+                    if matches!(after, After::Done | After::Again) {
+                        shared.held_back.borrow_mut().remove(&key);
+                    }
+                    after.then(&mut ready, &mut rests, key, tenant);
+                }
                 // A panic in an attempt is a defect; what it held is owed still, and readiness says so.
                 Err(_) => return,
             },
@@ -206,11 +237,13 @@ async fn deliver(parts: Parts, mut stopped: watch::Receiver<bool>) {
                 shared.queue.tidy().await;
                 shared.core.sweep(tokio::time::Instant::now());
             }
+            _ = logs.tick() => shared.queue.log_outcomes(),
             _ = stopped.wait_for(|stop| *stop) => break,
         }
     }
     drain.abort();
     while running.join_next().await.is_some() {}
+    shared.queue.log_outcomes();
 }
 
 /// Looks at the oldest event of a conversation, and attempts it if it is due.
@@ -243,6 +276,7 @@ async fn look(shared: &Shared, key: &Key) -> After {
     let event = &pending.envelope.event;
     let Some(destination) = shared.destinations.get(&event.tenant, &event.source) else {
         add(&shared.queue.counters().no_destination, 1);
+        shared.held_back(key, &pending, "no_destination");
         return After::Rests(NO_DESTINATION);
     };
     attempted(shared, key, &pending, &destination).await
@@ -250,11 +284,16 @@ async fn look(shared: &Shared, key: &Key) -> After {
 
 async fn attempted(shared: &Shared, key: &Key, pending: &Pending, destination: &Destination) -> After {
     match attempt::attempt(&shared.core, pending, destination).await {
-        Ok(Tried { settlement, pause }) => {
+        Ok(tried) => {
+            let outcome = tried.outcome(&pending.envelope.event);
+            let Tried { settlement, pause, .. } = tried;
             let over = matches!(settlement, Settlement::Delivered | Settlement::Dead { .. });
             let durable = shared.queue.settle(pending.row, settlement).await;
             if let Some(beside) = shared.beside.as_ref().filter(|_| over && durable) {
                 beside.done(key, &pending.envelope);
+            }
+            if durable {
+                shared.queue.counters().outcomes.record(outcome);
             }
             let after = settled(shared, durable);
             match (after, pause) {
@@ -263,7 +302,10 @@ async fn attempted(shared: &Shared, key: &Key, pending: &Pending, destination: &
             }
         }
         // The breaker rests: no attempt was made, and none is counted.
-        Err(NotNow(pause)) => After::Later(pause),
+        Err(NotNow(pause)) => {
+            shared.held_back(key, pending, "breaker_open");
+            After::Later(pause)
+        }
     }
 }
 

@@ -29,6 +29,7 @@ use crate::event::broker::{Delivered, Tenure};
 use crate::event::claim::{Claims, Conversation, conversation_key, event_key};
 use crate::event::counters::add;
 use crate::event::die::{self, Point};
+use crate::event::outcomes::{EventOutcome, OutcomeKind};
 use crate::event::shards::Shards;
 use crate::event::spool::{LastAttempt, Mark, Pending, Place, Record, Settlement, StoreId};
 use crate::event::{Counters, Envelope, Key};
@@ -84,7 +85,7 @@ pub(super) struct Shared {
     pub(super) shards: Shards,
     pub(super) claims: Option<Claims>,
     core: UpstreamCore,
-    counters: Arc<Counters>,
+    pub(super) counters: Arc<Counters>,
     pub(super) memory: RefCell<Memory>,
     lines: RefCell<HashMap<Key, VecDeque<Held>>>,
     held: RefCell<HashMap<TenantName, usize>>,
@@ -408,20 +409,21 @@ async fn work(shared: &Shared, held: &Held) -> Next {
         Turn::Elsewhere => Next::Release,
         Turn::Hold => Next::Hold,
         Turn::AwaitGap { wait } => {
-            let parking = Parking::new("the event before it is not here yet", wait);
+            let parking = Parking::new("gap", "the event before it is not here yet", wait);
             park(shared, held, Parking { gap: true, ..parking }).await
         }
         Turn::Behind { shard, unsure } => {
-            let parking = Parking::new("something older of its conversation waits", Duration::ZERO);
+            let parking = Parking::new("older_elsewhere", "something older of its conversation waits", Duration::ZERO);
             park(shared, held, Parking { unsure, shard: Some(shard), ..parking }).await
         }
         Turn::Go { .. } if shared.over_share(&event.tenant) => {
-            park(shared, held, Parking::new("its tenant has its share of what is held", Duration::ZERO)).await
+            let parking = Parking::new("over_share", "its tenant has its share of what is held", Duration::ZERO);
+            park(shared, held, parking).await
         }
         Turn::Go { gap } => match destination {
             Some(destination) => attempt(shared, held, &destination, gap).await,
             None => {
-                let parking = Parking::new("its source has no destination now", NO_DESTINATION.0);
+                let parking = Parking::new("no_destination", "its source has no destination now", NO_DESTINATION.0);
                 park(shared, held, Parking { gap, ..parking }).await
             }
         },
@@ -430,6 +432,8 @@ async fn work(shared: &Shared, held: &Held) -> Next {
 
 /// Why and for how long an event is parked that was not attempted.
 struct Parking {
+    /// The word for counts.
+    reason: &'static str,
     why: &'static str,
     pause: Duration,
     gap: bool,
@@ -439,19 +443,24 @@ struct Parking {
 }
 
 impl Parking {
-    fn new(why: &'static str, pause: Duration) -> Self {
-        Self { why, pause, gap: false, unsure: false, shard: None }
+    fn new(reason: &'static str, why: &'static str, pause: Duration) -> Self {
+        Self { reason, why, pause, gap: false, unsure: false, shard: None }
     }
 }
 
 async fn park(shared: &Shared, held: &Held, parking: Parking) -> Next {
-    let Parking { why, pause, gap, unsure, shard } = parking;
+    let Parking { reason, why, pause, gap, unsure, shard } = parking;
     let last = LastAttempt { attempts: 0, status: None, answer: format!("not attempted: {why}") };
     let due_ms = now_ms().saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX));
     let settlement = Settlement::Parked { last, due_ms };
     let envelope = Envelope { gap, ..held.envelope.clone() };
     let record = Record { envelope, row: None, settlement, unsure };
-    if shared.record(held, record, shard.as_deref()).await { Next::Release } else { Next::Hold }
+    if !shared.record(held, record, shard.as_deref()).await {
+        return Next::Hold;
+    }
+    let outcome = EventOutcome::of(&held.envelope.event, OutcomeKind::Parked, now_ms());
+    shared.counters.outcomes.record(outcome.because(reason));
+    Next::Release
 }
 
 async fn attempt(shared: &Shared, held: &Held, destination: &Destination, gap: bool) -> Next {
@@ -465,9 +474,13 @@ async fn attempt(shared: &Shared, held: &Held, destination: &Destination, gap: b
     let tried = attempt::attempt(&shared.core, &pending, destination).await;
     drop(attempting);
     let tried = match tried {
-        Ok(Tried { settlement, pause: _ }) => settlement,
-        Err(NotNow(pause)) => return park(shared, held, Parking::new("its destination rests", pause)).await,
+        Ok(tried) => tried,
+        Err(NotNow(pause)) => {
+            return park(shared, held, Parking::new("breaker_open", "its destination rests", pause)).await;
+        }
     };
+    let outcome = tried.outcome(&held.envelope.event);
+    let Tried { settlement: tried, .. } = tried;
     let delivered = matches!(tried, Settlement::Delivered);
     let dead = matches!(tried, Settlement::Dead { .. });
     if delivered {
@@ -484,6 +497,9 @@ async fn attempt(shared: &Shared, held: &Held, destination: &Destination, gap: b
     }
     if delivered && held.mark.is_none() {
         add(&shared.counters.delivered, 1);
+    }
+    if delivered || durable {
+        shared.counters.outcomes.record(outcome);
     }
     if durable { Next::Release } else { Next::Unrecorded }
 }

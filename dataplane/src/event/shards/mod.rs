@@ -10,8 +10,10 @@ mod tls;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::counters::add;
+use super::outcomes::EventOutcome;
 use super::spool::{Ask, Numbered, Record, Shard, StoreId, Unreadable, Verdict};
 use super::{AcceptError, Accepted, Counters, Entry};
 pub use depths::Depths;
@@ -22,6 +24,9 @@ pub use remote::{Remote, RemoteError};
 pub use role::Role;
 pub use server::{ServeError, Server};
 pub use tls::{Identity, IdentityError, Watched};
+
+/// How often outcomes are brought to a shard.
+const LOG_OUTCOMES: Duration = Duration::from_secs(1);
 
 /// A shard, wherever it is.
 #[derive(Clone)]
@@ -123,6 +128,17 @@ impl NamedShard {
         }
     }
 
+    /// Writes outcomes to the shard's outcome log; they are lost when it does not take them.
+    async fn log_outcomes(&self, outcomes: &[EventOutcome]) -> bool {
+        match &self.reach {
+            Reach::Here(shard) => {
+                shard.log_outcomes(outcomes.to_vec());
+                true
+            }
+            Reach::Far(remote) => remote.log_outcomes(outcomes).await,
+        }
+    }
+
     /// How many bytes of each of these tenants it holds, in their order; none when it does not answer. What a shard in
     /// this process holds is known without asking, so it says nothing of it.
     async fn depths(&self, tenants: &[TenantName]) -> Option<Vec<u64>> {
@@ -175,6 +191,27 @@ impl Shards {
         loop {
             tokio::time::sleep(tls::LOOK_EVERY).await;
             watched.look(&counters, |identity| self.renew(identity));
+        }
+    }
+
+    /// Brings what this process has recorded to the outcome logs of shards, to one after the other; for ever.
+    pub async fn keep_outcomes(self, counters: Arc<Counters>) {
+        for round in 0_u16.. {
+            tokio::time::sleep(LOG_OUTCOMES).await;
+            let outcomes = counters.outcomes.take();
+            if outcomes.is_empty() {
+                continue;
+            }
+            let mut logged = false;
+            for shard in self.for_partition(round) {
+                logged = shard.log_outcomes(&outcomes).await;
+                if logged {
+                    break;
+                }
+            }
+            if !logged {
+                counters.outcomes.lose(outcomes.len());
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use policy::error::chain;
 use serde::{Deserialize, Serialize};
 
 use crate::event::spool::operate::{self, Change, Counted, Filter, Listed, Shown};
+use crate::event::spool::outcome_log::{self, Found};
 use crate::event::spool::{Shard, SpoolError};
 
 /// One question.
@@ -21,6 +22,11 @@ pub enum Operation {
         /// Its row.
         row: i64,
     },
+    /// See [`outcome_log::find`].
+    Find {
+        /// The event's id.
+        id: String,
+    },
     /// See [`operate::count`].
     Count(Change),
     /// See [`Shard::change`].
@@ -34,6 +40,8 @@ pub enum Operated {
     Listed(Vec<Listed>),
     /// One event, if it is there.
     Shown(Option<Box<Shown>>),
+    /// What became of an event.
+    Found(Found),
     /// What a change would do.
     Counted(Counted),
     /// How many it changed.
@@ -69,6 +77,9 @@ pub(super) async fn operated(shard: &Shard, operation: Operation) -> Operated {
         }
         Operation::Show { row } => {
             read(Box::new(move || Ok(Operated::Shown(operate::show(&directory, row)?.map(Box::new))))).await
+        }
+        Operation::Find { id } => {
+            read(Box::new(move || Ok(Operated::Found(outcome_log::find(&directory, &id)?)))).await
         }
         Operation::Count(change) => {
             read(Box::new(move || Ok(Operated::Counted(operate::count(&directory, &change)?)))).await

@@ -16,6 +16,7 @@ use wire::spool::{Answer, Request};
 use super::keeper::{Keeper, Kept};
 use super::operate::{OperateError, Operated, Operation};
 use super::{Identity, IdentityError};
+use crate::event::outcomes::EventOutcome;
 use crate::event::spool::{Ask, Numbered, Record, StoreId, Unreadable, Verdict};
 use crate::event::{AcceptError, Accepted, Entry};
 
@@ -152,6 +153,16 @@ impl Remote {
     pub(super) async fn depths(&self, tenants: &[TenantName]) -> Option<Vec<u64>> {
         let mut client = self.calls.client();
         self.calls.heard(client.depths(asked(&tenants))).await
+    }
+
+    /// Writes outcomes to its log. A shard of an earlier version has none, which says nothing of its health.
+    pub(super) async fn log_outcomes(&self, outcomes: &[EventOutcome]) -> bool {
+        if self.calls.rests() {
+            return false;
+        }
+        let mut client = self.calls.client();
+        let answer = tokio::time::timeout(TIMEOUT, client.outcomes(asked(&outcomes))).await;
+        matches!(answer, Ok(Ok(_)))
     }
 
     /// Asks what an operator asks.

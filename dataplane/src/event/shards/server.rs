@@ -23,6 +23,7 @@ use super::operate::operated;
 use super::remote::{MAX_MESSAGE_BYTES, Refused, Said};
 use super::tls::{LOOK_EVERY, Watched};
 use super::{Identity, IdentityError, Role};
+use crate::event::outcomes::EventOutcome;
 use crate::event::spool::{Numbered, Shard};
 use crate::health::Health;
 
@@ -201,6 +202,12 @@ impl Spool for Served {
     async fn depths(&self, request: tonic::Request<Request>) -> Result<Response<Answer>, Status> {
         let tenants: Vec<TenantName> = asked(request, &[Role::Gateway, Role::All])?;
         said(&self.0.depths(&tenants))
+    }
+
+    async fn outcomes(&self, request: tonic::Request<Request>) -> Result<Response<Answer>, Status> {
+        let outcomes: Vec<EventOutcome> = asked(request, &[Role::Gateway, Role::Deliver, Role::All])?;
+        self.0.log_outcomes(outcomes);
+        said(&true)
     }
 
     async fn record(&self, request: tonic::Request<Request>) -> Result<Response<Answer>, Status> {

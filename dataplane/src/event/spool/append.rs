@@ -9,7 +9,8 @@ use super::dedupe;
 use super::row::{self, DEAD, Flags, NewRow, Start, weight};
 use super::writer::{Begun, Effects, Writer};
 use crate::event::claim::{Key, conversation_key, event_key, next_number};
-use crate::event::{AcceptError, Accepted, Entry, NewEvent};
+use crate::event::outcomes::{EventOutcome, OutcomeKind};
+use crate::event::{AcceptError, Accepted, Dead, Entry, NewEvent};
 
 pub(super) fn add_ms(now_ms: i64, more: std::time::Duration) -> i64 {
     now_ms.saturating_add(i64::try_from(more.as_millis()).unwrap_or(i64::MAX))
@@ -103,9 +104,10 @@ impl Writer {
         effects.ids.push((tenant.to_owned(), until, 1));
         effects.known.push((id, until, sequence));
         let start = match refused {
-            Some((reason, retention)) => {
+            Some(Dead { reason, violations, retention }) => {
                 effects.counts.push((|counters| &counters.refused, 1));
-                Start::Dead { reason, last: None, expires_ms: add_ms(now_ms, retention) }
+                effects.outcomes.push(EventOutcome::of(event, OutcomeKind::Dead, now_ms).because(reason.clone()));
+                Start::Dead { reason, violations, last: None, expires_ms: add_ms(now_ms, retention) }
             }
             None => {
                 effects.counts.push((|counters| &counters.accepted, 1));

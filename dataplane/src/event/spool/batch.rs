@@ -217,7 +217,7 @@ impl Command {
                 Ok(Outcome::Accepted(_) | Outcome::Verdict(_) | Outcome::Done) => Ok(0),
                 Err(cause) => Err(SpoolError::Failed(cause)),
             })),
-            Self::Tidy | Self::Stop => {}
+            Self::Outcomes(_) | Self::Tidy | Self::Stop => {}
         }
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::SpoolError;
 use super::operate::Change;
+use crate::event::outcomes::EventOutcome;
 use crate::event::{AcceptError, Accepted, Counters, Entry, Envelope, NewEvent};
 
 /// Why an event that was to be delivered is dead.
@@ -229,6 +230,8 @@ pub(crate) enum Command {
         change: Change,
         reply: oneshot::Sender<Result<u64, SpoolError>>,
     },
+    /// For the outcome log.
+    Outcomes(Vec<EventOutcome>),
     /// Retention and bounds, when there is no traffic to carry them.
     Tidy,
     Stop,

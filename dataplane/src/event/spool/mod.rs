@@ -11,6 +11,7 @@ mod consult;
 mod dedupe;
 mod known;
 pub mod operate;
+pub mod outcome_log;
 mod private;
 mod row;
 mod schema;
@@ -32,6 +33,7 @@ pub use command::{Ask, Death, LastAttempt, Mark, Numbered, Place, Record, Settle
 pub(super) use row::head_of;
 #[cfg(any(test, feature = "fuzz"))]
 pub(super) use row::read_parts;
+pub(super) use row::source_text;
 pub use row::{Pending, Read};
 use schema::SCHEMA_VERSION;
 pub use shard::{Queue, Settings, Shard};

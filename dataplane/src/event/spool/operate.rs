@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use serde::{Deserialize, Serialize};
 
 use super::row::{COLUMNS, DAMAGED, DEAD, DRAINED, PARKED, ROUTE, Read, SPOOLED, WAITING, read};
+use super::schema::has_violations;
 use super::{Spool, SpoolError, open_reader, skip};
 use crate::event::claim::Key;
 
@@ -145,6 +146,9 @@ pub struct Listed {
     pub last_status: Option<u16>,
     /// The beginning of the last answer, or the last failure.
     pub last_answer: Option<String>,
+    /// Where the event does not fit its schema, as the response to an API call lists it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub violations: Option<serde_json::Value>,
 }
 
 /// One event, whole.
@@ -160,6 +164,12 @@ pub struct Shown {
 
 const LISTED: &str = "row, tenant, source, subject, id, sequence, state, attempts, accepted_ms, due_ms, reason,
     last_status, last_answer";
+
+/// The columns of a listing, of this layout or of an earlier build's.
+fn columns(conn: &Connection) -> rusqlite::Result<String> {
+    let violations = if has_violations(conn)? { "violations" } else { "NULL" };
+    Ok(format!("{LISTED}, {violations}"))
+}
 
 fn listed(row: &Row<'_>) -> rusqlite::Result<Listed> {
     let state = match row.get::<_, i64>(6)? {
@@ -184,6 +194,7 @@ fn listed(row: &Row<'_>) -> rusqlite::Result<Listed> {
         reason: row.get(10)?,
         last_status: row.get(11)?,
         last_answer: row.get(12)?,
+        violations: row.get::<_, Option<String>>(13)?.and_then(|text| serde_json::from_str(&text).ok()),
     })
 }
 
@@ -196,7 +207,8 @@ pub fn list(directory: &Path, filter: &Filter, after_row: i64, limit: u32) -> Re
     values.push(Value::Integer(after_row));
     values.push(Value::Integer(limit.min(MAX_LISTED).into()));
     let conn = open_reader(directory)?;
-    let sql = format!("SELECT {LISTED} FROM events WHERE {condition} AND row>? ORDER BY row LIMIT ?");
+    let columns = columns(&conn)?;
+    let sql = format!("SELECT {columns} FROM events WHERE {condition} AND row>? ORDER BY row LIMIT ?");
     Ok(conn.prepare(&sql)?.query_map(params_from_iter(values), listed)?.collect::<Result<_, _>>()?)
 }
 
@@ -240,7 +252,7 @@ pub fn count(directory: &Path, change: &Change) -> Result<Counted, SpoolError> {
 /// [`SpoolError::Store`]
 pub fn show(directory: &Path, row: i64) -> Result<Option<Shown>, SpoolError> {
     let conn = open_reader(directory)?;
-    let sql = format!("SELECT {LISTED} FROM events WHERE row=?");
+    let sql = format!("SELECT {} FROM events WHERE row=?", columns(&conn)?);
     let Some(listed) = conn.query_row(&sql, [row], listed).optional()? else { return Ok(None) };
     let whole = conn.query_row(&format!("SELECT {COLUMNS} FROM events WHERE row=?"), [row], read).optional()?;
     let cloud_event = match whole {
@@ -281,10 +293,16 @@ pub(super) fn replay(conn: &Connection, filter: &Filter) -> rusqlite::Result<Vec
     let (condition, values) = filter.condition();
     conn.prepare(&format!(
         "UPDATE events SET state=0, attempts=0, due_ms=0, replayed=1, expires_ms=NULL, reason=NULL
-         WHERE {condition} AND state={DEAD} AND source NOT LIKE '{ROUTE}%' RETURNING conversation, tenant"
+         WHERE {condition} AND {} RETURNING conversation, tenant",
+        replayed()
     ))?
     .query_map(params_from_iter(values), |row| Ok((row.get(0)?, row.get(1)?)))?
     .collect()
+}
+
+/// The condition of what a replay changes.
+pub(super) fn replayed() -> String {
+    format!("state={DEAD} AND source NOT LIKE '{ROUTE}%'")
 }
 
 pub(super) fn depths(conn: &Connection) -> rusqlite::Result<Vec<(String, i64, i64)>> {

@@ -26,6 +26,14 @@ struct Head {
     unknown: bool,
     #[serde(default)]
     sanitised: Option<Arc<str>>,
+    #[serde(default)]
+    request_id: Option<Arc<str>>,
+}
+
+/// The `type` and the request id in a head, as far as it can be read.
+pub(super) fn words_of(head: &[u8]) -> (Arc<str>, Option<Arc<str>>) {
+    let head = rmp_serde::from_slice::<Head>(head).ok();
+    head.map_or_else(|| ("".into(), None), |head| (head.kind, head.request_id))
 }
 
 impl Head {
@@ -40,6 +48,7 @@ impl Head {
             traceparent: event.traceparent.clone(),
             unknown: event.unknown,
             sanitised: event.sanitised.clone(),
+            request_id: event.request_id.clone(),
         }
     }
 }
@@ -106,7 +115,7 @@ pub(super) enum Start<'a> {
     /// To be attempted from here, not before it is due.
     Parked { last: Option<&'a LastAttempt>, due_ms: i64 },
     /// A dead letter.
-    Dead { reason: &'a str, last: Option<&'a LastAttempt>, expires_ms: i64 },
+    Dead { reason: &'a str, violations: Option<&'a str>, last: Option<&'a LastAttempt>, expires_ms: i64 },
 }
 
 /// An event about to be stored.
@@ -171,7 +180,7 @@ pub(super) fn weight(event: &Event) -> u64 {
 pub(super) const ROUTE: &str = "Route ";
 
 /// A WebhookSource as `namespace/name`; a Route, whose requests are never delivered, as `Route namespace/name`.
-fn source_text(source: &ObjectRef) -> String {
+pub(in crate::event) fn source_text(source: &ObjectRef) -> String {
     let kind = if source.kind == Kind::Route { ROUTE } else { "" };
     format!("{kind}{}/{}", source.namespace, source.name)
 }
@@ -185,12 +194,17 @@ pub(super) fn insert(conn: &Connection, new: &NewRow<'_>) -> rusqlite::Result<()
         Start::Waiting => (WAITING, None, None, 0, None),
         Start::Spooled => (SPOOLED, None, None, 0, None),
         Start::Parked { last, due_ms } => (PARKED, None, last, due_ms, None),
-        Start::Dead { reason, last, expires_ms } => (DEAD, Some(reason), last, 0, Some(expires_ms)),
+        Start::Dead { reason, violations: _, last, expires_ms } => (DEAD, Some(reason), last, 0, Some(expires_ms)),
+    };
+    let violations = match new.start {
+        Start::Dead { violations, .. } => violations,
+        Start::Waiting | Start::Spooled | Start::Parked { .. } => None,
     };
     conn.prepare_cached(
         "INSERT INTO events(conversation, sequence, previous, tenant, source, subject, id, accepted_ms, bytes, head,
-           data, dataraw, checksum, flags, state, reason, attempts, due_ms, expires_ms, last_status, last_answer)
-           VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+           data, dataraw, checksum, flags, state, reason, attempts, due_ms, expires_ms, last_status, last_answer,
+           violations)
+           VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     )?
     .execute(params![
         new.conversation,
@@ -214,6 +228,7 @@ pub(super) fn insert(conn: &Connection, new: &NewRow<'_>) -> rusqlite::Result<()
         expires_ms,
         last.and_then(|last| last.status),
         last.map(|last| last.answer.as_str()),
+        violations,
     ])?;
     Ok(())
 }
@@ -265,6 +280,7 @@ fn decode(row: &Row<'_>) -> Option<Pending> {
         traceparent: head.traceparent,
         unknown: head.unknown,
         sanitised: head.sanitised,
+        request_id: head.request_id,
     };
     let flags = Flags::read(row.get(10).ok()?);
     let state: i64 = row.get(11).ok()?;

@@ -1,8 +1,10 @@
 //! The layout of the store, and the way from each earlier one to it.
 
+use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::command::StoreId;
+use super::outcome_log;
 use crate::event::claim::digest;
 
 /// The layout that this build writes and reads.
@@ -32,7 +34,8 @@ CREATE TABLE events(
   expires_ms INTEGER,
   reason TEXT,
   last_status INTEGER,
-  last_answer TEXT
+  last_answer TEXT,
+  violations TEXT
 ) STRICT;
 CREATE INDEX owed ON events(conversation, sequence) WHERE state < 4;
 CREATE INDEX spooled ON events(row) WHERE state = 1;
@@ -46,6 +49,9 @@ CREATE TABLE ids(tenant TEXT NOT NULL, id BLOB NOT NULL, hour INTEGER NOT NULL, 
 CREATE INDEX ids_by_hour ON ids(tenant, hour);
 CREATE TABLE facts(name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 ";
+
+/// The oldest pending event is found without passing over dead letters.
+const PENDING: &str = "CREATE INDEX IF NOT EXISTS pending ON events(row) WHERE state < 4";
 
 /// Layout 1 had the states waiting 0, parked 1, dead 2 and damaged 3, knew no broker, and used rows again.
 const FROM_1: &str = "
@@ -76,10 +82,31 @@ pub(super) fn migrate(conn: &mut Connection, found: i64) -> rusqlite::Result<()>
             transaction.execute_batch(EVENTS)?;
             transaction.execute_batch(FROM_1_ROWS)?;
         }
-        _ => return Ok(()),
+        _ => {}
     }
-    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    if found < SCHEMA_VERSION {
+        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    }
+    add(&transaction)?;
     transaction.commit()
+}
+
+/// What this build adds to a layout without another number: an earlier build opens the store all the same, and passes
+/// it over.
+fn add(conn: &Connection) -> rusqlite::Result<()> {
+    if !has_violations(conn)? {
+        conn.execute_batch("ALTER TABLE events ADD COLUMN violations TEXT")?;
+    }
+    conn.execute_batch(PENDING)?;
+    conn.execute_batch(outcome_log::TABLE)?;
+    fact(conn, outcome_log::SINCE, Timestamp::now().as_millisecond()).map(drop)
+}
+
+/// Whether the store has the column; an earlier build's, which a command reads beside it, has none.
+pub(super) fn has_violations(conn: &Connection) -> rusqlite::Result<bool> {
+    let mut columns =
+        conn.prepare_cached("SELECT count(*) FROM pragma_table_info('events') WHERE name='violations'")?;
+    columns.query_row([], |row| row.get::<_, i64>(0)).map(|found| found > 0)
 }
 
 /// The value of a fact, which is this one unless there was one before.

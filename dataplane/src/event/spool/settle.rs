@@ -113,7 +113,7 @@ impl Writer {
             Settlement::Dead { last, death, expires_ms } => {
                 effects.counts.push((death.counter(), 1));
                 self.done(&conversation, envelope.sequence)?;
-                Start::Dead { reason: death.as_str(), last: Some(last), expires_ms: *expires_ms }
+                Start::Dead { reason: death.as_str(), violations: None, last: Some(last), expires_ms: *expires_ms }
             }
             // It was never here, so there is nothing to settle.
             Settlement::Delivered | Settlement::Damaged => return Ok(()),

@@ -20,6 +20,7 @@ use super::writer::{Wakes, Writer};
 use super::{Spool, SpoolError};
 use crate::event::claim::{Key, event_key};
 use crate::event::counters::add;
+use crate::event::outcomes::EventOutcome;
 use crate::event::{AcceptError, Accepted, Counters, Entry};
 
 /// How the spool is kept.
@@ -161,6 +162,11 @@ impl Shard {
         self.ask(|reply| Command::Bury { unreadable, reply }).await.unwrap_or(false)
     }
 
+    /// Writes outcomes to the outcome log; those are lost that find the writer too busy.
+    pub fn log_outcomes(&self, outcomes: Vec<EventOutcome>) {
+        log_outcomes(&self.commands, &self.counters, outcomes);
+    }
+
     /// Whether every thread runs; when not, readiness goes.
     #[must_use]
     pub fn healthy(&self) -> bool {
@@ -209,6 +215,13 @@ impl Shard {
         let _ = self.commands.blocking_send(Command::Stop);
         let _ = self.writer.join();
         self.checkpointer.stop();
+    }
+}
+
+fn log_outcomes(commands: &mpsc::Sender<Command>, counters: &Counters, outcomes: Vec<EventOutcome>) {
+    let count = outcomes.len();
+    if count > 0 && commands.try_send(Command::Outcomes(outcomes)).is_err() {
+        counters.outcomes.lose(count);
     }
 }
 
@@ -277,6 +290,11 @@ impl Queue {
     pub async fn settle(&self, row: i64, settlement: Settlement) -> bool {
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::Settle { row, settlement, reply }).await.is_ok() && answer.await.unwrap_or(false)
+    }
+
+    /// Writes what has been recorded in this process to the outcome log.
+    pub fn log_outcomes(&self) {
+        log_outcomes(&self.commands, &self.counters, self.counters.outcomes.take());
     }
 
     /// Lets retention and bounds act when no traffic carries them.

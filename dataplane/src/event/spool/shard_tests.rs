@@ -111,7 +111,8 @@ fn a_refused_entry_is_a_dead_letter_that_can_be_replayed() {
     let dir = tempfile::tempdir().unwrap();
     let path = open(dir.path());
     let retention = Duration::from_secs(60);
-    let dead = || Entry::Dead { new: event("acme", "a", "1", 10), reason: "unclaimed".into(), retention };
+    let dead =
+        || Entry::Dead { new: event("acme", "a", "1", 10), reason: "unclaimed".into(), retention, violations: None };
     run(path.append(vec![dead()])).unwrap();
     assert!(run(path.append(vec![dead()])).unwrap()[0].duplicate);
     let found = list(dir.path(), &Filter { state: Some(State::Dead), ..Filter::default() }, 0, 10).unwrap();

@@ -45,6 +45,11 @@ pub(super) fn heads(conn: &Connection, filter: &Filter) -> rusqlite::Result<Vec<
     Ok(heads)
 }
 
+/// The rows that a skip makes dead letters.
+pub(super) fn rows(conn: &Connection, filter: &Filter) -> rusqlite::Result<Vec<i64>> {
+    Ok(heads(conn, filter)?.into_iter().filter(|head| !head.unsure).map(|head| head.row).collect())
+}
+
 /// Skips; the conversations that may go on.
 pub(super) fn skip(conn: &Connection, filter: &Filter, now_ms: i64) -> rusqlite::Result<Vec<(Key, TenantName)>> {
     let mut woken = Vec::new();

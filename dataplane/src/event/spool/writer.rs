@@ -14,6 +14,7 @@ use super::command::{Command, Count};
 use super::dedupe::{self, Buckets};
 use super::known::Known;
 use super::operate::{self, Change};
+use super::outcome_log;
 use super::row::{DEAD, DRAINED, SPOOLED, WAITING};
 use super::settle::{self, remove};
 use super::skip;
@@ -22,6 +23,7 @@ use crate::event::Counters;
 use crate::event::claim::Key;
 use crate::event::counters::add;
 use crate::event::die::{self, Point};
+use crate::event::outcomes::{EventOutcome, OutcomeKind};
 
 /// Commands in one transaction at most: bounds what a caller waits for.
 const COMMANDS_AT_ONCE: usize = 512;
@@ -66,6 +68,8 @@ pub(super) struct Effects {
     gave_up: bool,
     pub(super) woken: Vec<(Key, TenantName)>,
     pub(super) counts: Vec<(Count, u64)>,
+    /// What became of entries and rows in it.
+    pub(super) outcomes: Vec<EventOutcome>,
     /// Something waits for the broker.
     pub(super) spooled: bool,
     floor: Option<i64>,
@@ -96,6 +100,7 @@ pub(crate) struct Writer {
     pub(super) floor: i64,
     accept_below: i64,
     max_ids: i64,
+    max_outcomes: i64,
     /// A broker stands before this spool: what is settled here is remembered for those that ask.
     pub(super) beside_broker: bool,
 }
@@ -128,8 +133,9 @@ impl Writer {
             }
         }
         let bound = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let max_outcomes = outcome_log::most(accept_below.saturating_mul(2));
         let (accept_below, max_ids) = (bound(accept_below), bound(max_ids));
-        Ok(Self { spool, counters, wakes, known, buckets, floor, accept_below, max_ids, beside_broker })
+        Ok(Self { spool, counters, wakes, known, buckets, floor, accept_below, max_ids, max_outcomes, beside_broker })
     }
 
     /// Runs until told to stop, or until nobody can tell it anything any more.
@@ -185,6 +191,7 @@ impl Writer {
             Command::Drained { rows, .. } => Outcome::done(self.drained(rows, begun)?),
             Command::Settle { row, settlement, .. } => Outcome::done(self.settle(*row, settlement, effects)?),
             Command::Change { change, .. } => Outcome::Changed(self.change(change, effects)?),
+            Command::Outcomes(outcomes) => Outcome::done(self.log_outcomes(outcomes, begun)?),
             Command::Tidy => Outcome::done(self.tidy(begun.now, effects)?),
             Command::Stop => Outcome::Done,
         })
@@ -205,6 +212,7 @@ impl Writer {
     }
 
     fn change(&self, change: &Change, effects: &mut Effects) -> rusqlite::Result<u64> {
+        effects.outcomes.extend(self.changed(change)?);
         match change {
             Change::Replay(filter) => {
                 let woken = operate::replay(&self.spool.conn, filter)?;
@@ -227,6 +235,44 @@ impl Writer {
         }
     }
 
+    /// The outcomes of what a change is about to change.
+    fn changed(&self, change: &Change) -> rusqlite::Result<Vec<EventOutcome>> {
+        let conn = &self.spool.conn;
+        match change {
+            Change::Replay(filter) => {
+                let (condition, values) = filter.condition();
+                let values = rusqlite::params_from_iter(values);
+                outcome_log::of_rows(
+                    conn,
+                    &format!("{condition} AND {}", operate::replayed()),
+                    values,
+                    OutcomeKind::Replayed,
+                )
+            }
+            Change::Drop(filter) => {
+                let (condition, values) = filter.condition();
+                outcome_log::of_rows(conn, &condition, rusqlite::params_from_iter(values), OutcomeKind::Dropped)
+            }
+            Change::Skip(filter) => {
+                let mut outcomes = Vec::new();
+                for row in skip::rows(conn, filter)? {
+                    let skipped = outcome_log::of_rows(conn, "row=?", params![row], OutcomeKind::Dead)?;
+                    outcomes.extend(skipped.into_iter().map(|outcome| outcome.because("skipped")));
+                }
+                Ok(outcomes)
+            }
+        }
+    }
+
+    /// The outcome log gives way to events: a store without room writes none.
+    fn log_outcomes(&self, outcomes: &[EventOutcome], begun: Begun) -> rusqlite::Result<()> {
+        if !begun.room {
+            self.counters.outcomes.lose(outcomes.len());
+            return Ok(());
+        }
+        outcome_log::write(&self.spool.conn, outcomes, self.max_outcomes)
+    }
+
     fn tidy(&self, now: Timestamp, effects: &mut Effects) -> rusqlite::Result<()> {
         let conn = &self.spool.conn;
         let expired = remove(
@@ -240,6 +286,7 @@ impl Writer {
             let again = settle::drain_again(conn, now.as_millisecond().saturating_sub(DRAINED_LONG_AGO_MS))?;
             effects.spooled |= again > 0;
         }
+        outcome_log::tidy(conn, self.max_outcomes)?;
         let cutoff = now.as_microsecond().saturating_sub(CONVERSATION_MEMORY_US);
         let forgotten = conn
             .prepare_cached(
@@ -270,7 +317,7 @@ impl Writer {
     }
 
     fn apply(&mut self, effects: Effects) {
-        let Effects { depth, ids, known, gave_up, woken, counts, spooled, floor } = effects;
+        let Effects { depth, ids, known, gave_up, woken, counts, outcomes, spooled, floor } = effects;
         for (tenant, (rows, bytes)) in depth {
             self.counters.change_depth(&tenant, rows, bytes);
         }
@@ -286,6 +333,7 @@ impl Writer {
         for (counter, n) in counts {
             add(counter(&self.counters), n);
         }
+        outcomes.into_iter().for_each(|outcome| self.counters.outcomes.record(outcome));
         self.floor = self.floor.max(floor.unwrap_or(0));
         self.wakes.add(woken);
         if spooled {
