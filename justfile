@@ -144,7 +144,7 @@ with-broker:
     cargo build --locked -p tests --bin servers
     @echo "with-broker: when it serves, send it something from another terminal:"
     @echo "  target/debug/postern send whatsapp http://127.0.0.1:8080/webhooks/whatsapp --host hooks.example.com \\"
-    @echo "    --secret demo-app-secret --to 106540352242922"
+    @echo "    --secret demo-app-secret-of-meta --to 106540352242922"
     @echo "  curl -s http://127.0.0.1:9901/metrics | grep postern_events_total"
     target/debug/servers target/with-broker target/debug/postern run --config examples --data target/with-broker/data \
       --settings target/with-broker/settings.yaml

@@ -94,7 +94,7 @@ pub enum Command {
     Run(run::Args),
     /// Signs a sample, or a file, as a provider does, and sends it.
     #[command(
-        after_help = "Examples:\n  postern send whatsapp http://127.0.0.1:8080/webhooks/whatsapp --host hooks.example.com --secret demo-app-secret --to 106540352242922\n  postern send genesys http://127.0.0.1:8080/webhooks/genesys --host api.acme.example --secret demo-genesys-token\n  postern send standard-webhooks http://127.0.0.1:8080/hooks --secret whsec_... --file event.json\n\nEnds with 0 for a 2xx, 1 for another answer, 2 when there was none."
+        after_help = "Examples:\n  postern send whatsapp http://127.0.0.1:8080/webhooks/whatsapp --host hooks.example.com --secret demo-app-secret-of-meta --to 106540352242922\n  postern send genesys http://127.0.0.1:8080/webhooks/genesys --host api.acme.example --secret demo-genesys-token\n  postern send standard-webhooks http://127.0.0.1:8080/hooks --secret whsec_... --file event.json\n\nEnds with 0 for a 2xx, 1 for another answer, 2 when there was none."
     )]
     Send(send::Args),
     /// Says how an installation in a cluster is, most important first, and what to do.

@@ -6,7 +6,7 @@ use ring::hmac;
 use serde_json::{Value, json};
 
 /// Of `examples/4-supporting.yaml`.
-pub(super) const WHATSAPP_SECRET: &str = "demo-app-secret";
+pub(super) const WHATSAPP_SECRET: &str = "demo-app-secret-of-meta";
 const GENESYS_SECRET: &str = "demo-genesys-token";
 pub(super) const PARTNER_KEY: &str = "pk_demo_9c1f_initech-tries-postern-locally";
 

@@ -37,6 +37,11 @@ pub(crate) fn canonical(authority: &str) -> Result<Cow<'_, str>, Refusal> {
     Ok(Cow::Borrowed(host))
 }
 
+/// The port that the authority names; `None` without one, and for one that is not a number.
+pub(crate) fn port(authority: &str) -> Option<u16> {
+    split_port(authority).ok()?.1?.parse().ok()
+}
+
 fn split_port(authority: &str) -> Result<(&str, Option<&str>), Refusal> {
     if authority.contains('@') {
         return Err(malformed("the host must not carry user information"));

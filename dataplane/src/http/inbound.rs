@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use policy::refusal::{Reason, Refusal};
 use policy::request::RequestHead;
-use policy::webhook_source::UrlScheme;
+use policy::webhook_source::{Called, UrlScheme};
 
 use super::address::TrustedHops;
 use super::body::RequestBody;
@@ -50,6 +50,7 @@ pub struct Parsed {
     /// Its method.
     pub method: Method,
     host: Box<str>,
+    port: Option<u16>,
     path: Box<str>,
     query: Option<Box<str>>,
     /// Its header fields, those of one hop taken out.
@@ -89,7 +90,7 @@ impl Inbound {
         let upgrade = asks_to_upgrade(&self.request).map(|to| (to, hyper::upgrade::on(&mut self.request)));
         let (parts, incoming) = self.request.into_parts();
         let mut headers = parts.headers;
-        let host = host_of(&parts.uri, &headers, parts.version)?;
+        let (host, port) = host_of(&parts.uri, &headers, parts.version)?;
         let path = path::canonical(parts.uri.path())?.as_ref().into();
         let query: Option<Box<str>> = parts.uri.query().map(Into::into);
         if query.as_ref().is_some_and(|query| query.contains('#')) {
@@ -103,6 +104,7 @@ impl Inbound {
         Ok(Parsed {
             method: parts.method,
             host,
+            port,
             path,
             query,
             headers,
@@ -115,7 +117,7 @@ impl Inbound {
 }
 
 /// The only place where host and authority are brought together (RFC 9112, 3.2.2; RFC 9113, 8.3.1).
-fn host_of(uri: &http::Uri, headers: &HeaderMap, version: Version) -> Result<Box<str>, Refusal> {
+fn host_of(uri: &http::Uri, headers: &HeaderMap, version: Version) -> Result<(Box<str>, Option<u16>), Refusal> {
     let malformed = |detail| Refusal::new(Reason::MalformedRequest, detail);
     let mut fields = headers.get_all(HOST).iter();
     let field = fields.next().map(HeaderValue::to_str).transpose();
@@ -132,7 +134,7 @@ fn host_of(uri: &http::Uri, headers: &HeaderMap, version: Version) -> Result<Box
         (None, Some(field)) => field,
         (None, None) => return Err(malformed("the request names no host")),
     };
-    Ok(host::canonical(host)?.as_ref().into())
+    Ok((host::canonical(host)?.as_ref().into(), host::port(host)))
 }
 
 /// Brings the header fields of either protocol into the form of HTTP/1.1, which policies and upstreams see: `Host` from
@@ -203,14 +205,14 @@ impl Parsed {
         }
     }
 
-    /// The scheme of the URL that the caller used: what a trusted hop says of it, else `https`, since whoever
-    /// sends webhooks over the internet was given such an URL.
+    /// The URL that the caller used. Its scheme is what a trusted hop says of it, else `https`, since whoever sends
+    /// webhooks over the internet was given such an URL.
     #[must_use]
-    pub fn scheme(&self) -> UrlScheme {
+    pub fn called(&self) -> Called {
         let told =
             self.headers.get(X_FORWARDED_PROTO).filter(|_| self.connection.hops.trusts_peer(self.connection.peer.ip()));
         let plain = told.is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"http"));
-        if plain { UrlScheme::Http } else { UrlScheme::Https }
+        Called { scheme: if plain { UrlScheme::Http } else { UrlScheme::Https }, port: self.port }
     }
 
     /// Tells the upstream where the request came from. What an untrusted peer said of it is replaced, what a

@@ -88,7 +88,7 @@ fn verify<'s>(
     ended: &mut Ended,
 ) -> Result<Option<Verified<'s>>, Refusal> {
     let Some(guard) = &source.verifier else { return Ok(None) };
-    let verified = guard.decider.verify(&parsed.head(), parsed.scheme(), body, core.clock.now_secs());
+    let verified = guard.decider.verify(&parsed.head(), parsed.called(), body, core.clock.now_secs());
     let verified = verified.map_err(|refusal| {
         tenant.failures.record(parsed.address, core.clock.mono_ns());
         match source.ir.provider.preset() {

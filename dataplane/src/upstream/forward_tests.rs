@@ -185,6 +185,18 @@ async fn nobody() -> SocketAddr {
 }
 
 #[tokio::test]
+async fn a_target_that_would_split_the_request_is_not_sent() {
+    let server = Server::start(|_, _| vec![Say(OK)]).await;
+    let gateway = Gateway::to(&[server.address], None);
+    for target in ["/x HTTP/1.1\r\nhost: other\r\n\r\nGET /admin", "/a b", "/a\tb", "/a\u{7f}"] {
+        let sent = gateway.raw(Method::GET, target, RequestBody::<Full<Bytes>>::Whole(Bytes::new())).await;
+        assert_eq!(read(sent).await, Err(Reason::MalformedRequest), "{target:?}");
+    }
+    assert_eq!(server.requests().len(), 0);
+    assert_eq!(gateway.get().await, ok());
+}
+
+#[tokio::test]
 async fn a_connection_is_used_again_once_its_body_was_taken() {
     let server = Server::start(|_, _| vec![Say(OK)]).await;
     let gateway = Gateway::to(&[server.address], None);

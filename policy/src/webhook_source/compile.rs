@@ -6,6 +6,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use super::doubts;
 use super::recipe::recipe;
 use super::{
     DeliveryIr, DeliverySpec, DestinationIr, DestinationSpec, EntranceIr, EntranceSpec, EventSchemaSpec, EventTimeIr,
@@ -21,6 +22,7 @@ use crate::names::{Hostname, Kind, ObjectRef, TenantName};
 use crate::problem::Problems;
 use crate::refs::{Refs, resolved};
 use crate::schema::SchemaIr;
+use crate::secret::Secret;
 use crate::tenant;
 use crate::units::{DurationText, SizeText};
 use crate::upstream::{self, UpstreamKey};
@@ -194,16 +196,27 @@ fn verification(
 ) -> Option<Attached<VerificationIr>> {
     let VerificationSpec { secret_refs, handshake, recipe: written, url_scheme, mode } = spec;
     let before = problems.errors();
+    let recipe = recipe(provider, written.as_ref(), problems.at("recipe"));
+
     let mut secrets = Vec::with_capacity(secret_refs.len());
     for (index, reference) in secret_refs.iter().enumerate() {
         let mut problems = problems.at("secretRefs");
-        secrets.extend(resolved(refs.secret(reference), &mut problems.item(index)));
+        let mut problems = problems.item(index);
+        let Some(secret) = resolved(refs.secret(reference), &mut problems) else { continue };
+        if not_blank(&secret, problems.reborrow()).is_some() {
+            recipe.iter().for_each(|recipe| doubts::verified_with(&secret, recipe, problems.reborrow()));
+            secrets.push(secret);
+        }
     }
     let token = handshake.as_ref().and_then(|handshake| {
         let mut problems = problems.at("handshake");
-        resolved(refs.secret(&handshake.verify_token_ref), &mut problems.at("verifyTokenRef"))
+        let mut problems = problems.at("verifyTokenRef");
+        let token = resolved(refs.secret(&handshake.verify_token_ref), &mut problems)?;
+        not_blank(&token, problems.reborrow())?;
+        doubts::handshake(&token, problems);
+        Some(token)
     });
-    let recipe = recipe(provider, written.as_ref(), problems.at("recipe"));
+
     if handshake.is_some() && !provider.preset().is_some_and(Preset::has_verify_token) {
         let help = "leave it out: what the provider asks instead is answered by itself";
         problems.at("handshake").invalid("is nothing that this provider does with a token", help);
@@ -220,6 +233,15 @@ fn verification(
     }
     let ok = problems.errors() == before;
     ok.then_some(Attached { ir, mode: *mode, origin: Origin::WebhookSource })
+}
+
+/// Everybody knows a secret of nothing but spaces.
+fn not_blank(secret: &Secret, mut problems: Problems<'_>) -> Option<()> {
+    let blank = secret.reveal().trim_ascii().is_empty();
+    if blank {
+        problems.invalid("names a secret that is blank", "store the secret itself");
+    }
+    (!blank).then_some(())
 }
 
 fn attached<Ir>(ir: Option<Ir>, mode: Mode) -> Option<Attached<Ir>> {
@@ -242,9 +264,20 @@ fn entrance(spec: &EntranceSpec, held: &[Hostname], mut problems: Problems<'_>) 
     (problems.errors() == before).then(|| EntranceIr { hostnames: hosts, path: path.as_str().into() })
 }
 
+const TARGET_HELP: &str = "begin it with / and write spaces and characters beyond ASCII as %20, %C3%A4";
+
+/// Whether a path and query can stand in a request line: a line end there would begin another request.
+fn is_target(text: &str) -> bool {
+    text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic()) && !text.contains('#')
+}
+
 fn destination(spec: &DestinationSpec, refs: &dyn Refs, mut problems: Problems<'_>) -> Option<DestinationIr> {
     let DestinationSpec { backend_ref, path, url } = spec;
     let path: Arc<str> = path.as_deref().unwrap_or("/").into();
+    if !is_target(&path) {
+        problems.at("path").invalid(format!("{path:?} is not a path"), TARGET_HELP);
+        return None;
+    }
     match (backend_ref, url) {
         (Some(reference), None) => {
             let service = resolved(refs.service(reference), &mut problems.at("backendRef"))?;
@@ -254,6 +287,10 @@ fn destination(spec: &DestinationSpec, refs: &dyn Refs, mut problems: Problems<'
             let after = url.find("://").map_or(0, |at| at + 3);
             let start = url.get(after..).and_then(|rest| rest.find('/')).map_or(url.len(), |at| after + at);
             let (origin, rest) = url.split_at(start);
+            if !rest.is_empty() && !is_target(rest) {
+                problems.at("url").invalid(format!("{url:?} holds what a URL cannot"), TARGET_HELP);
+                return None;
+            }
             let upstream = upstream::origin(origin, problems.at("url"))?;
             Some(DestinationIr { upstream, path: if rest.is_empty() { path } else { rest.into() } })
         }
@@ -283,8 +320,14 @@ fn delivery(spec: Option<&DeliverySpec>, refs: &dyn Refs, mut problems: Problems
         .and_then(|spec| spec.timeout.as_ref())
         .map_or(10_000, |timeout| in_range(timeout, 1, MAX_TIMEOUT_MS, problems.at("timeout")).unwrap_or(10_000));
     let sign_with = spec.and_then(|spec| spec.sign_with.as_ref());
-    let sign_with = sign_with
-        .and_then(|sign| resolved(refs.secret(&sign.secret_ref), &mut problems.at("signWith").at("secretRef")));
+    let sign_with = sign_with.and_then(|sign| {
+        let mut problems = problems.at("signWith");
+        let mut problems = problems.at("secretRef");
+        let secret = resolved(refs.secret(&sign.secret_ref), &mut problems)?;
+        not_blank(&secret, problems.reborrow())?;
+        doubts::signed_with(&secret, problems);
+        Some(secret)
+    });
     DeliveryIr {
         timeout_ms: timeout,
         attempts: retry.and_then(|retry| retry.attempts).unwrap_or(12),

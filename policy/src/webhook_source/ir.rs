@@ -18,7 +18,7 @@ use crate::upstream::UpstreamKey;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 pub enum Encoding {
-    /// Lower-case hexadecimal.
+    /// Hexadecimal, in lower or upper case.
     Hex,
     /// Standard base64 with padding (RFC 4648, 4).
     Base64,
@@ -80,7 +80,7 @@ pub enum PartIr {
     Timestamp,
     /// The method.
     Method,
-    /// The URL as the sender knows it: scheme, host without port, path and query.
+    /// The URL as the sender knows it: scheme, host, with or without a port, path and query.
     Url,
     /// Of a form its fields, sorted, each name followed by its value. Of any other body nothing; then its
     /// SHA-256 must stand in hexadecimal in this field of the query (Twilio).
@@ -93,9 +93,9 @@ pub enum PartIr {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 pub enum TimeFormat {
-    /// Seconds since the epoch.
+    /// Seconds since the epoch. A time in RFC 3339 is read too: senders change from one to the other.
     UnixSeconds,
-    /// Milliseconds since the epoch.
+    /// Milliseconds since the epoch. A time in RFC 3339 is read too.
     UnixMillis,
     /// RFC 3339.
     Rfc3339,
@@ -105,10 +105,11 @@ impl TimeFormat {
     /// A time in milliseconds since the epoch.
     pub(super) fn millis(self, text: &str) -> Option<i64> {
         let digits = || text.parse::<i64>().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
+        let rfc3339 = || text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond);
         match self {
-            Self::UnixSeconds => digits()?.checked_mul(1000),
-            Self::UnixMillis => digits(),
-            Self::Rfc3339 => text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond),
+            Self::UnixSeconds => digits().and_then(|secs| secs.checked_mul(1000)).or_else(rfc3339),
+            Self::UnixMillis => digits().or_else(rfc3339),
+            Self::Rfc3339 => rfc3339(),
         }
     }
 }

@@ -49,7 +49,7 @@ fn secret_bytes(secret: &Secret, format: SecretFormat, index: usize) -> Result<V
             point.ok_or_else(wrong)?.to_vec()
         }
     };
-    if bytes.is_empty() { Err(wrong("there: it is empty")) } else { Ok(bytes) }
+    if bytes.trim_ascii().is_empty() { Err(wrong("there: it is blank")) } else { Ok(bytes) }
 }
 
 fn ed25519(bytes: Vec<u8>, index: usize) -> Result<Material, RecipeError> {
@@ -124,11 +124,12 @@ pub(super) fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
-/// Bytes out of lower-case hexadecimal.
+/// Bytes out of hexadecimal in lower or upper case (RFC 4648, 8); .NET writes the latter.
 pub(super) fn hex(text: &[u8]) -> Option<Vec<u8>> {
     let digit = |byte: u8| match byte {
         b'0'..=b'9' => Some(byte - b'0'),
         b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
         _ => None,
     };
     let pairs = text.chunks_exact(2);

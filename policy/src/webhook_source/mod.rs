@@ -10,6 +10,8 @@
 mod bounds;
 #[cfg(feature = "crd")]
 mod compile;
+#[cfg(feature = "crd")]
+mod doubts;
 pub mod entry;
 mod generic;
 mod genesys;
@@ -42,7 +44,7 @@ pub use sanitise::sanitise;
 pub use sign::{Sending, SignError};
 #[cfg(feature = "crd")]
 pub use spec::*;
-pub use verify::{RecipeError, Verified, Verifier};
+pub use verify::{Called, RecipeError, Verified, Verifier};
 
 #[cfg(test)]
 mod events_tests;

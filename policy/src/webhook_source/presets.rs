@@ -401,7 +401,8 @@ providers! {
         time: Some((Path("eventTime"), TimeFormat::Rfc3339)),
         ..TOKEN
     };
-    /// Stripe. The secret is the whole text, `whsec_` included.
+    /// Stripe: events, and thin events (`v2.core.event`), which name the object that they are about and write their
+    /// time in RFC 3339. The secret is the whole text, `whsec_` included.
     Stripe = "stripe", Preset {
         page: "https://docs.stripe.com/webhooks#verify-manually",
         header: "stripe-signature",
@@ -411,7 +412,7 @@ providers! {
         signed_time: Some(SignedTime::Beside("t=")),
         id: Some(Path("id")),
         kind: Some(Path("type")),
-        conversation: Some(First(&[Path("data.object.customer"), Path("data.object.id")])),
+        conversation: Some(First(&[Path("data.object.customer"), Path("data.object.id"), Path("related_object.id")])),
         time: Some((Path("created"), TimeFormat::UnixSeconds)),
         ..HEX
     };

@@ -242,8 +242,11 @@ fn another_encoding_is_refused() {
             }
         });
         assert_eq!(other.verdict(), INVALID, "{:?}", sent.provider);
-        let upper = sent.signed(str::to_uppercase);
-        assert_eq!(upper.verdict(), INVALID, "{:?}: upper case", sent.provider);
+        // Base64 in upper case is other bytes; hexadecimal in upper case is the same.
+        if sent.preset().encoding == Encoding::Base64 {
+            let upper = sent.signed(str::to_uppercase);
+            assert_eq!(upper.verdict(), INVALID, "{:?}: upper case", sent.provider);
+        }
     }
 }
 

@@ -58,6 +58,21 @@ struct Timestamp {
     tolerance_secs: i64,
 }
 
+/// What a request and the hops in front say of the URL that the sender called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Called {
+    /// Its scheme; what the source itself says goes before it.
+    pub scheme: UrlScheme,
+    /// Its port, where the request names one.
+    pub port: Option<u16>,
+}
+
+impl From<UrlScheme> for Called {
+    fn from(scheme: UrlScheme) -> Self {
+        Self { scheme, port: None }
+    }
+}
+
 /// A recipe with its keys, ready.
 pub struct Verifier {
     header: HeaderName,
@@ -160,28 +175,34 @@ impl Verifier {
         })
     }
 
-    /// Whether the sender of these bytes knew one of the secrets, and when it signed. `told` is the scheme that
-    /// the hops in front speak of; what the source itself says goes before it.
+    /// Whether the sender of these bytes knew one of the secrets, and when it signed.
     ///
     /// # Errors
     /// A refusal that names the header field and never the signature that would have been right.
     pub fn verify(
         &self,
         head: &RequestHead<'_>,
-        told: UrlScheme,
+        called: impl Into<Called>,
         body: &[u8],
         now_secs: i64,
     ) -> Result<Verified<'_>, Refusal> {
         let field = single(head.headers, &self.header)?;
         let timestamp = self.timestamp(head.headers, field)?;
-        let parts = self.parts(head, told, timestamp, body)?;
-        let mut readable = false;
-        let known = self.keys.iter().find(|key| {
-            let given = self.signatures(field, key);
-            readable |= !given.is_empty();
-            !given.is_empty() && key.made(&parts, &given)
-        });
+
+        let (mut readable, mut known) = (false, None);
+        for url in self.urls(head, called.into()) {
+            let parts = self.parts(head, &url, timestamp, body)?;
+            known = self.keys.iter().find(|key| {
+                let given = self.signatures(field, key);
+                readable |= !given.is_empty();
+                !given.is_empty() && key.made(&parts, &given)
+            });
+            if known.is_some() {
+                break;
+            }
+        }
         let known = known.ok_or_else(|| if readable { self.mismatch() } else { self.unreadable() })?;
+
         // The time counts only once it is known to be the sender's own.
         if let (Some(Timestamp { format, tolerance_secs, .. }), Some(text)) = (&self.timestamp, timestamp) {
             in_window(text, *format, *tolerance_secs, now_secs)?;
@@ -200,7 +221,7 @@ impl Verifier {
 
     fn unreadable(&self) -> Refusal {
         let encoding = match self.encoding {
-            Encoding::Hex => "lower-case hexadecimal",
+            Encoding::Hex => "hexadecimal",
             Encoding::Base64 => "base64",
         };
         let prefix = self.keys.first().map(|key| &*key.prefix).filter(|prefix| !prefix.is_empty());
@@ -222,11 +243,28 @@ impl Verifier {
         }
     }
 
+    /// The URLs that the sender may have signed: without a port, with the one that it called, and with the scheme's
+    /// own. Which one it is depends on the sender's product and version; Twilio's own validators try them as well.
+    /// Empty where no URL is signed.
+    fn urls(&self, head: &RequestHead<'_>, called: Called) -> Vec<String> {
+        if !self.signed.iter().any(|part| matches!(part, Part::Url)) {
+            return vec![String::new()];
+        }
+        let scheme = self.url_scheme.unwrap_or(called.scheme);
+        let default = match scheme {
+            UrlScheme::Http => 80,
+            UrlScheme::Https => 443,
+        };
+        let ports = [called.port.filter(|port| *port != default), Some(default)];
+        let ports = ports.into_iter().flatten().map(|port| format!(":{port}"));
+        std::iter::once(String::new()).chain(ports).map(|port| url(head, scheme, &port)).collect()
+    }
+
     /// What is signed, piece by piece.
     fn parts<'r>(
         &'r self,
         head: &RequestHead<'r>,
-        told: UrlScheme,
+        url: &'r str,
         timestamp: Option<&'r str>,
         body: &'r [u8],
     ) -> Result<Vec<Cow<'r, [u8]>>, Refusal> {
@@ -237,7 +275,7 @@ impl Verifier {
                 Part::Literal(text) => text.as_bytes().into(),
                 Part::Timestamp => timestamp.unwrap_or_default().as_bytes().into(),
                 Part::Method => head.method.as_str().as_bytes().into(),
-                Part::Url => url(head, self.url_scheme.unwrap_or(told)).into_bytes().into(),
+                Part::Url => url.as_bytes().into(),
                 Part::Form(digest) => form(head, digest, body)?.into_bytes().into(),
                 Part::Body => body.into(),
             });
@@ -273,9 +311,9 @@ impl Verifier {
     }
 }
 
-fn url(head: &RequestHead<'_>, scheme: UrlScheme) -> String {
+fn url(head: &RequestHead<'_>, scheme: UrlScheme, port: &str) -> String {
     let query = head.query.map(|query| format!("?{query}")).unwrap_or_default();
-    format!("{}://{}{}{query}", scheme.as_str(), head.host, head.path)
+    format!("{}://{}{port}{}{query}", scheme.as_str(), head.host, head.path)
 }
 
 /// The fields of a form, sorted and each once; for any other body, the proof that the signed URL names it.

@@ -145,7 +145,7 @@ fn a_body_that_is_no_form_needs_its_digest_once_in_the_query() {
 #[test]
 fn what_the_source_says_of_its_scheme_goes_before_what_a_hop_says() {
     let none = HeaderMap::new();
-    let told = |scheme| url(&head(&none, Some("a=b")), scheme);
+    let told = |scheme| url(&head(&none, Some("a=b")), scheme, "");
     assert_eq!(told(UrlScheme::Http), "http://h.example/p?a=b");
     let signed = |scheme: Option<UrlScheme>, told| {
         let recipe = Provider::Square.preset().unwrap().recipe();
@@ -158,6 +158,42 @@ fn what_the_source_says_of_its_scheme_goes_before_what_a_hop_says() {
     };
     assert!(signed(None, UrlScheme::Http) && signed(Some(UrlScheme::Http), UrlScheme::Https));
     assert!(!signed(None, UrlScheme::Https) && !signed(Some(UrlScheme::Https), UrlScheme::Http));
+}
+
+#[test]
+fn a_signed_url_may_name_the_port_or_not() {
+    let holds = |port: Option<u16>, signed: &str| {
+        let verifier = verifier(Provider::Square, &["s"]);
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"s");
+        let tag = STANDARD.encode(ring::hmac::sign(&key, format!("{signed}{{}}").as_bytes()));
+        let fields = headers(&[("x-square-hmacsha256-signature", &tag)]);
+        let called = Called { scheme: UrlScheme::Https, port };
+        verifier.verify(&head(&fields, None), called, b"{}", NOW).is_ok()
+    };
+    for port in [None, Some(443), Some(8443)] {
+        assert!(holds(port, "https://h.example/p") && holds(port, "https://h.example:443/p"), "{port:?}");
+        assert_eq!(holds(port, "https://h.example:8443/p"), port == Some(8443), "{port:?}");
+        assert!(!holds(port, "http://h.example/p") && !holds(port, "https://h.example:80/p"), "{port:?}");
+    }
+}
+
+#[test]
+fn hexadecimal_may_be_in_upper_case() {
+    let vectors: Vec<Value> = serde_json::from_str(include_str!("vectors/signatures.json")).unwrap();
+    let vector = vectors.iter().find(|vector| vector["provider"] == "GitHub" && vector["expect"] == "valid").unwrap();
+    let signature = vector["headers"]["X-Hub-Signature-256"].as_str().unwrap();
+    let upper = format!("sha256={}", signature.strip_prefix("sha256=").unwrap().to_uppercase());
+    let verifier = verifier(Provider::GitHub, &[vector["secret"].as_str().unwrap()]);
+    let body = vector["body"].as_str().unwrap().as_bytes();
+    assert_eq!(verdict(&verifier, &headers(&[("x-hub-signature-256", &upper)]), body, NOW), Ok(()));
+}
+
+#[test]
+fn a_blank_secret_is_not_a_secret() {
+    let recipe = Provider::GitHub.preset().unwrap().recipe();
+    let secrets = vec![Secret::new(&b" \n"[..])];
+    let blank = Verifier::new(&VerificationIr { recipe, secrets, handshake: None, url_scheme: None });
+    assert!(matches!(blank, Err(RecipeError::Secret { index: 0, .. })), "{blank:?}");
 }
 
 #[test]

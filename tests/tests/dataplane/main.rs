@@ -6,6 +6,7 @@ mod cors;
 mod drain;
 mod forward;
 mod http;
+mod identity;
 mod on_failure;
 mod outcomes;
 mod providers;

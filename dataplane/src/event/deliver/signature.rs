@@ -1,5 +1,8 @@
 //! What a destination can check: a signature as Standard Webhooks 1.0 has it.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -13,14 +16,35 @@ fn key(secret: &Secret) -> hmac::Key {
     hmac::Key::new(hmac::HMAC_SHA256, decoded.as_deref().unwrap_or(text))
 }
 
+/// The id as a header field can carry it: a byte that is not a letter, a digit or one of `-_#:/+=~@` is written as `%`
+/// and two hexadecimal digits, so that different ids stay different. Field values are ASCII (RFC 9110, 5.5), and
+/// Standard Webhooks separates what it signs by full stops, which therefore no sender may choose.
+fn in_header(id: &str) -> Cow<'_, str> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_#:/+=~@".contains(&byte);
+    if id.bytes().all(plain) {
+        return Cow::Borrowed(id);
+    }
+    let mut written = String::with_capacity(id.len() + 16);
+    for byte in id.bytes() {
+        if plain(byte) {
+            written.push(char::from(byte));
+        } else {
+            // Writing into a String cannot fail.
+            let _ = write!(written, "%{byte:02X}");
+        }
+    }
+    Cow::Owned(written)
+}
+
 /// Signs a delivery with each of the secrets: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
 pub(super) fn sign(headers: &mut HeaderMap, secrets: &[Secret], id: &str, now_secs: i64, body: &[u8]) {
+    let id = in_header(id);
     let mut put = |name: &'static str, value: String| {
         if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(HeaderName::from_static(name), value);
         }
     };
-    put("webhook-id", id.to_owned());
+    put("webhook-id", id.clone().into_owned());
     put("webhook-timestamp", now_secs.to_string());
     let signed = |secret: &Secret| {
         let mut context = hmac::Context::with_key(&key(secret));
@@ -36,6 +60,15 @@ pub(super) fn sign(headers: &mut HeaderMap, secrets: &[Secret], id: &str, now_se
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ids_in_header_fields_are_ascii_without_full_stops_and_stay_different() {
+        assert_eq!(in_header("msg_p5jXN8AQM9LWM0D4loKWxJek#read"), "msg_p5jXN8AQM9LWM0D4loKWxJek#read");
+        assert_eq!(in_header("Bestellung-\u{c4}-1"), "Bestellung-%C3%84-1");
+        assert_eq!((in_header("a.b"), in_header("a%2Eb")), ("a%2Eb".into(), "a%252Eb".into()));
+        let id = "n-\u{1f600} \u{7f}";
+        assert!(in_header(id).bytes().all(|byte| byte.is_ascii_graphic()), "{}", in_header(id));
+    }
 
     #[test]
     fn the_signature_is_the_one_of_the_published_vector() {

@@ -99,6 +99,9 @@ pub enum ExchangeError {
     /// The answer is not HTTP.
     #[error("the answer is malformed")]
     Malformed(#[from] Malformed),
+    /// The path and query would end the request line and begin another request.
+    #[error("the path of the request holds a space or a control character")]
+    Target,
     /// The request body could not be read to its end: the caller's doing.
     #[error("the request body could not be read")]
     RequestBody(#[source] BoxError),
@@ -112,7 +115,7 @@ impl ExchangeError {
     #[must_use]
     pub fn sent_nothing(&self) -> bool {
         match self {
-            Self::Forbidden(_) | Self::Connect(_) | Self::ConnectTimeout => true,
+            Self::Forbidden(_) | Self::Connect(_) | Self::ConnectTimeout | Self::Target => true,
             Self::Closed { sent, .. } | Self::Timeout { sent } => *sent == Sent::Nothing,
             Self::Malformed(_) | Self::RequestBody(_) | Self::RequestLength => false,
         }
@@ -122,7 +125,7 @@ impl ExchangeError {
     #[must_use]
     pub fn is_upstreams(&self) -> bool {
         match self {
-            Self::Forbidden(_) | Self::RequestBody(_) | Self::RequestLength => false,
+            Self::Forbidden(_) | Self::Target | Self::RequestBody(_) | Self::RequestLength => false,
             Self::Connect(_)
             | Self::ConnectTimeout
             | Self::Closed { .. }
@@ -139,6 +142,7 @@ impl ExchangeError {
             Self::Connect(_) | Self::Closed { .. } => Reason::UpstreamFailed,
             Self::ConnectTimeout | Self::Timeout { .. } => Reason::UpstreamTimeout,
             Self::Malformed(_) => Reason::UpstreamMalformed,
+            Self::Target => Reason::MalformedRequest,
             Self::RequestBody(_) | Self::RequestLength => Reason::BodyIncomplete,
         }
     }

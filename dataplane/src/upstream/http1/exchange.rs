@@ -70,6 +70,10 @@ where
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
+    // Whoever made the target has checked it; what splits a request is checked where it would.
+    if head.target.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+        return Err(ExchangeError::Target);
+    }
     let sender = Sender::new(head, body, &mut connection.write);
     let mut progress = Progress {
         connection: &mut connection,
