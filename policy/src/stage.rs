@@ -25,6 +25,10 @@ pub enum Filter {
     CircuitBreaker,
     /// How often it is tried.
     Retry,
+    /// What stands in for an upstream that has no answer.
+    Fallback,
+    /// What is kept of a request that the upstream did not answer.
+    OnFailure,
     /// On the way back: what the browser is told.
     ResponseHeaders,
 }
@@ -43,6 +47,8 @@ impl Filter {
         Self::Schema,
         Self::CircuitBreaker,
         Self::Retry,
+        Self::Fallback,
+        Self::OnFailure,
         Self::ResponseHeaders,
     ];
 
@@ -61,6 +67,8 @@ impl Filter {
             Self::Schema => "schema",
             Self::CircuitBreaker => "circuit_breaker",
             Self::Retry => "retry",
+            Self::Fallback => "fallback",
+            Self::OnFailure => "on_failure",
             Self::ResponseHeaders => "response_headers",
         }
     }

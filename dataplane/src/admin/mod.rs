@@ -176,20 +176,27 @@ fn unready(view: &View) -> Vec<String> {
 }
 
 fn metrics(view: &View) -> Response<Full<Bytes>> {
-    for upstream in view.upstreams.all() {
-        if let Some(breaker) = &upstream.breaker {
-            let state = breaker.state(since_origin(tokio::time::Instant::now()));
-            let gauge = view.metrics.breaker_state.with_label_values(&[upstream.tenant.as_str(), &*upstream.name]);
-            gauge.set(match state {
-                BreakerState::Closed => 0,
-                BreakerState::HalfOpen => 1,
-                BreakerState::Open => 2,
-            });
-        }
-    }
+    breaker_states(view);
     match view.metrics.encode() {
         Ok(text) => reply(StatusCode::OK, "text/plain; version=0.0.4", text),
         Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &chain(&error)),
+    }
+}
+
+/// Of several breakers of one upstream the one that is open furthest is shown. One that audits rests nobody, and one
+/// that is gone has no state.
+fn breaker_states(view: &View) {
+    let now = since_origin(tokio::time::Instant::now());
+    view.metrics.breaker_state.reset();
+    for upstream in view.upstreams.all().iter().filter(|upstream| !upstream.breaker_audits) {
+        let Some(breaker) = &upstream.breaker else { continue };
+        let state = match breaker.state(now) {
+            BreakerState::Closed => 0,
+            BreakerState::HalfOpen => 1,
+            BreakerState::Open => 2,
+        };
+        let gauge = view.metrics.breaker_state.with_label_values(&[upstream.tenant.as_str(), &*upstream.name]);
+        gauge.set(state.max(gauge.get()));
     }
 }
 
@@ -213,9 +220,13 @@ fn breakers(view: &View) -> Value {
     let upstreams = view.upstreams.all();
     let state = |upstream: &Arc<crate::upstream::Upstream>| {
         let breaker = upstream.breaker.as_ref()?;
-        Some(
-            json!({"tenant": upstream.tenant.as_str(), "upstream": &*upstream.name, "state": breaker.state(now).word()}),
-        )
+        let mode = if upstream.breaker_audits { "Audit" } else { "Enforce" };
+        Some(json!({
+            "tenant": upstream.tenant.as_str(),
+            "upstream": &*upstream.name,
+            "state": breaker.state(now).word(),
+            "mode": mode,
+        }))
     };
     json!({"breakers": upstreams.iter().filter_map(state).collect::<Vec<_>>()})
 }

@@ -2,11 +2,14 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use policy::authorization::authorize;
 use policy::cors::Cors;
+use policy::error::chain;
+use policy::headers::SecurityHeaders;
 use policy::refusal::{Extra, Reason, Refusal};
 use policy::request::Caller;
 use policy::stage::Filter;
@@ -15,7 +18,7 @@ use super::{Core, Ended, on_failure, schema};
 use crate::answer::{self, Body};
 use crate::http::{Ids, Parsed, RequestBodyError};
 use crate::runtime::{Guard, Rule, TenantRuntime};
-use crate::upstream::{self, ForwardError, ForwardPlan, Forwarded, RequestHead};
+use crate::upstream::{self, Attempts, ForwardError, ForwardPlan, Forwarded, RequestHead};
 
 /// What the filters say to a request that they do not refuse.
 enum Decision {
@@ -51,12 +54,32 @@ pub(super) async fn answer(
         headers.insert(name.clone(), value.clone());
     }
     if !granted {
-        origin.apply(rule, headers);
+        change(Filter::Cors, rule.cors.as_ref(), headers, ended, |cors, headers| cors.apply(&origin.0, headers));
     }
-    if let Some(security) = rule.security_headers.as_ref().filter(|guard| !guard.audits()) {
-        security.decider.apply(headers);
-    }
+    change(Filter::ResponseHeaders, rule.security_headers.as_ref(), headers, ended, SecurityHeaders::apply);
     response
+}
+
+/// Lets a policy change the header fields of a response; one that audits changes a copy.
+fn change<T>(
+    filter: Filter,
+    guard: Option<&Guard<T>>,
+    headers: &mut HeaderMap,
+    ended: &mut Ended,
+    apply: impl FnOnce(&T, &mut HeaderMap),
+) {
+    match guard {
+        Some(guard) if guard.audits() => {
+            let mut changed = headers.clone();
+            apply(&guard.decider, &mut changed);
+            let recorded = ended.would_act.iter().any(|(known, _)| *known == filter);
+            if changed != *headers && !recorded {
+                ended.would_act.push((filter, None));
+            }
+        }
+        Some(guard) => apply(&guard.decider, headers),
+        None => {}
+    }
 }
 
 /// The `Origin` of a request, kept while its head goes to the upstream.
@@ -107,9 +130,12 @@ fn filters(
         && let Some(Some(headers)) =
             guard.judge(Filter::Cors, guard.decider.preflight(&head), &mut ended.would_refuse)?
     {
-        return Ok(Decision::Preflight(headers));
+        if !guard.audits() {
+            return Ok(Decision::Preflight(headers));
+        }
+        ended.would_act.push((Filter::Cors, None));
     }
-    if Cors::is_preflight(&head) && rule.cors.is_none() && rule.authentication.as_ref().is_some_and(closed) {
+    if Cors::is_preflight(&head) && rule.cors.as_ref().is_none_or(Guard::audits) && rule.authentication.as_ref().is_some_and(closed) {
         return Err(Refusal::new(
             Reason::OriginDenied,
             "no page of another origin may call this: the rule has no cors",
@@ -149,15 +175,17 @@ fn authenticate(
     let now_secs = core.clock.now_secs();
     let decided = guard.decider.authenticate(&parsed.headers, &mut core.tokens.borrow_mut(), now_secs);
     if let Err(refusal) = &decided
+        && !guard.audits()
         && policy::rate_limit::Failures::counts(refusal.reason)
     {
         tenant.failures.record(parsed.address, core.clock.mono_ns());
     }
-    let caller = guard.judge(Filter::Authentication, decided, &mut ended.would_refuse)?.flatten();
-    if let Some(caller) = &caller {
-        guard.judge(Filter::TenantAgreement, tenant.agreement.check(caller), &mut ended.would_refuse)?;
-    }
-    Ok(caller)
+    let Some(caller) = guard.judge(Filter::Authentication, decided, &mut ended.would_refuse)?.flatten() else {
+        return Ok(None);
+    };
+    // A caller of another tenant goes on as nobody's where the guard audits.
+    let agreed = tenant.agreement.check(&caller);
+    Ok(guard.judge(Filter::TenantAgreement, agreed, &mut ended.would_refuse)?.map(|()| caller))
 }
 
 async fn forward(
@@ -173,14 +201,19 @@ async fn forward(
     prepare(&mut parsed, rule, ids, caller.as_deref(), upgrade.is_some());
     let (target, method, host) = (parsed.target(), parsed.method.clone(), Box::from(parsed.head().host));
     let body = schema::body(core, rule, (&method, &parsed.headers), parsed.body, ended).await?;
-    let retry = rule.retry.as_ref().filter(|retry| !retry.audits()).map(|retry| &*retry.decider);
-    let plan = ForwardPlan { tenant: &tenant.name, backends: &rule.backends, timeouts: &rule.timeouts, retry };
+    let plan = plan(tenant, rule);
     let head = RequestHead { method: &method, target: &target, headers: &parsed.headers };
+    let (began, mut seen) = (Instant::now(), Attempts::default());
     let forwarded = match on_failure::concerns(rule, &method) {
-        None => upstream::forward(&core.upstreams, &plan, &head, body).await,
+        None => {
+            let forwarded = upstream::forward(&core.upstreams, &plan, &head, body, &mut seen).await;
+            ended.forwarding.took = Some(began.elapsed());
+            forwarded
+        }
         Some(block) => {
             let (body, kept) = on_failure::Kept::of(body, block.max_body_size);
-            let forwarded = Box::pin(upstream::forward(&core.upstreams, &plan, &head, body)).await;
+            let forwarded = Box::pin(upstream::forward(&core.upstreams, &plan, &head, body, &mut seen)).await;
+            ended.forwarding.took = Some(began.elapsed());
             if let Some(failure) = on_failure::Failure::of(&forwarded) {
                 let (headers, caller) = (&parsed.headers, caller.as_deref());
                 let head =
@@ -191,16 +224,41 @@ async fn forward(
             forwarded
         }
     };
-    ended.forwarded(&forwarded);
-    match forwarded {
-        Ok(forwarded) => Ok(pass(forwarded, upgrade, &parsed.connection.watch)),
-        Err(error) => match &rule.fallback {
-            Some(guard) if !guard.audits() && stands_in(error.reason) => {
-                ended.reason = Some(error.reason);
-                Ok(answer::fallback(&guard.decider))
-            }
-            Some(_) | None => Err(refusal(error)),
-        },
+    ended.forwarded(rule, &forwarded, &seen);
+    if let Some(reason) = on_failure::would_keep(rule, &method, &forwarded) {
+        ended.would_act.push((Filter::OnFailure, Some(reason)));
+    }
+    forwarded.map_or_else(
+        |error| failed(rule, error, ended),
+        |forwarded| Ok(pass(forwarded, upgrade, &parsed.connection.watch)),
+    )
+}
+
+fn plan<'r>(tenant: &'r TenantRuntime, rule: &'r Rule) -> ForwardPlan<'r> {
+    let retry = |audits| rule.retry.as_ref().filter(|retry| retry.audits() == audits).map(|retry| &*retry.decider);
+    ForwardPlan {
+        tenant: &tenant.name,
+        backends: &rule.backends,
+        timeouts: &rule.timeouts,
+        retry: retry(false),
+        audited_retry: retry(true),
+    }
+}
+
+/// What is answered when the upstream gives no answer. The log line has the whole error; the caller is told no address.
+fn failed(rule: &Rule, error: ForwardError, ended: &mut Ended) -> Result<Response<Body>, Refusal> {
+    ended.detail = Some(chain(&error).into());
+    let reason = error.reason;
+    match rule.fallback.as_ref().filter(|_| stands_in(reason)) {
+        Some(guard) if guard.audits() => {
+            ended.would_act.push((Filter::Fallback, Some(reason)));
+            Err(refusal(error))
+        }
+        Some(guard) => {
+            ended.reason = Some(reason);
+            Ok(answer::fallback(&guard.decider))
+        }
+        None => Err(refusal(error)),
     }
 }
 

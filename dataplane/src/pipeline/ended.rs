@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{Method, Response, Version};
 use policy::refusal::{Reason, Refusal};
@@ -13,10 +13,10 @@ use policy::stage::Filter;
 use super::Core;
 use crate::answer::{self, Body};
 use crate::http::{Ids, Inbound, Parsed};
-use crate::runtime::{InFlight, TenantRuntime};
+use crate::runtime::{InFlight, Rule, TenantRuntime};
 use crate::telemetry::access_log::{Line, query_names};
 use crate::telemetry::{TenantMetrics, Traffic};
-use crate::upstream::{ForwardError, Forwarded};
+use crate::upstream::{Attempts, ForwardError, Forwarded};
 
 /// The upstream's part of a request.
 #[derive(Debug, Default)]
@@ -27,6 +27,8 @@ pub struct Forwarding {
     pub endpoint: Option<SocketAddr>,
     /// How many attempts.
     pub attempts: u32,
+    /// From the first attempt to the head of the answer, or until there was none.
+    pub took: Option<Duration>,
 }
 
 /// Grows with the request; logged and counted when its answer's body ends.
@@ -62,8 +64,12 @@ pub struct Ended {
     pub caller: Option<Arc<Caller>>,
     /// What policies in mode `Audit` would have refused.
     pub would_refuse: Vec<(Filter, Refusal)>,
+    /// What policies in mode `Audit` that refuse nothing would have done, and why if they act on failures.
+    pub would_act: Vec<(Filter, Option<Reason>)>,
     /// Why it was refused.
     pub reason: Option<Reason>,
+    /// The sentence to that, with the causes that the caller is not told.
+    pub detail: Option<Box<str>>,
     /// The upstream's part.
     pub forwarding: Forwarding,
     /// How many events it brought.
@@ -104,7 +110,9 @@ impl Ended {
             object: None,
             caller: None,
             would_refuse: Vec::new(),
+            would_act: Vec::new(),
             reason: None,
+            detail: None,
             forwarding: Forwarding::default(),
             events: 0,
             entries_refused: Vec::new(),
@@ -124,6 +132,7 @@ impl Ended {
     /// The answer to a refusal, which is logged and counted with its reason.
     pub(super) fn refuse(&mut self, refusal: &Refusal) -> Response<Body> {
         self.reason = Some(refusal.reason);
+        self.detail.get_or_insert_with(|| refusal.detail.as_ref().into());
         answer::refusal(refusal, &self.request_id)
     }
 
@@ -135,16 +144,21 @@ impl Ended {
     }
 
     /// What the upstream's side was.
-    pub(super) fn forwarded(&mut self, forwarded: &Result<Forwarded, ForwardError>) {
-        let (upstream, endpoint, attempts, outcome) = match forwarded {
-            Ok(ok) => (Some(&ok.upstream), Some(ok.endpoint), ok.attempts, "ok"),
-            Err(error) => (error.upstream.as_ref(), None, error.attempts, error.reason.word()),
+    pub(super) fn forwarded(&mut self, rule: &Rule, forwarded: &Result<Forwarded, ForwardError>, seen: &Attempts) {
+        let (upstream, endpoint, attempts) = match forwarded {
+            Ok(ok) => (Some(&ok.upstream), Some(ok.endpoint), ok.attempts),
+            Err(error) => (error.upstream.as_ref(), None, error.attempts),
         };
-        let name = upstream.map(|upstream| upstream.name.clone());
-        if let Some(name) = &name {
-            self.metrics().upstream_attempts(name, outcome).inc_by(u64::from(attempts.max(1)));
+        if let Some(counters) = upstream.and_then(|upstream| rule.attempts_on(upstream)) {
+            seen.outcomes.iter().for_each(|outcome| counters.count(outcome));
         }
-        self.forwarding = Forwarding { upstream: name, endpoint, attempts };
+        if seen.breaker_would_refuse {
+            let refusal = Refusal::new(Reason::BreakerOpen, "the upstream kept failing");
+            self.would_refuse.push((Filter::CircuitBreaker, refusal));
+        }
+        self.would_act.extend(seen.would_retry.map(|reason| (Filter::Retry, Some(reason))));
+        let (upstream, took) = (upstream.map(|upstream| upstream.name.clone()), self.forwarding.took);
+        self.forwarding = Forwarding { upstream, endpoint, attempts, took };
     }
 
     /// The handles of its tenant, or those of requests that no tenant has.
@@ -165,6 +179,12 @@ impl Ended {
             metrics.would_refuse(*filter, refusal.reason);
             would_refuse.push(format!("{}:{}", filter.word(), refusal.reason.word()));
         }
+        let mut would_act = Vec::new();
+        for (filter, reason) in &self.would_act {
+            metrics.would_act(*filter, *reason);
+            let word = filter.word();
+            would_act.push(reason.map_or(word.to_owned(), |reason| format!("{word}:{}", reason.word())));
+        }
         self.core.log.write(&Line {
             time: self.core.clock.rfc3339(),
             request_id: &self.request_id,
@@ -182,17 +202,24 @@ impl Ended {
             authentication: self.caller.as_ref().map(|caller| &*caller.method),
             status: self.status,
             reason: self.reason.map(Reason::word),
+            detail: self.detail.as_deref(),
             would_refuse: &would_refuse,
+            would_act: &would_act,
             upstream: self.forwarding.upstream.as_deref(),
             endpoint: self.forwarding.endpoint,
             attempts: self.forwarding.attempts,
             events: self.events,
             entries_refused: &self.entries_refused,
             bytes_sent,
-            duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            duration_us: micros(took),
+            upstream_us: self.forwarding.took.map(micros),
             aborted: !complete,
         });
     }
+}
+
+fn micros(took: Duration) -> u64 {
+    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The names of a query's parameters, ready for the log.

@@ -26,7 +26,7 @@ use super::Core;
 use crate::event::claim::digest;
 use crate::event::{Entry, Event, NewEvent};
 use crate::http::{Copied, Ids, NotCopied, Passing, RequestBody as Incoming, copied};
-use crate::runtime::{OnFailure, Rule, TenantRuntime};
+use crate::runtime::{Guard, OnFailure, Rule, TenantRuntime};
 use crate::upstream::{ForwardError, Forwarded, RequestBody};
 
 /// What the answer says of what was kept.
@@ -63,6 +63,16 @@ const KEPT_FIELDS: [HeaderName; 11] = [
     HeaderName::from_static("prefer"),
     USER_AGENT,
 ];
+
+/// Why a block in mode `Audit` would have kept this request.
+pub(super) fn would_keep(
+    rule: &Rule,
+    method: &Method,
+    forwarded: &Result<Forwarded, ForwardError>,
+) -> Option<Reason> {
+    let audits = rule.on_failure.as_ref().is_some_and(Guard::audits) && OnFailureIr::concerns(method);
+    Failure::of(forwarded).filter(|_| audits).map(|failure| failure.reason)
+}
 
 /// The block that keeps this request, should it fail.
 pub(super) fn concerns<'r>(rule: &'r Rule, method: &Method) -> Option<&'r OnFailure> {

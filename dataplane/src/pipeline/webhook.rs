@@ -62,6 +62,7 @@ pub(super) async fn answer(
     let body = parsed.body.read_all().await.map_err(|error| error.refusal())?;
     let verified = verify(core, tenant, source, &parsed, &body, ended)?;
     let verdict = source.limits.check(None, parsed.address, core.clock.mono_ns());
+    ended.would_refuse.extend(verdict.would_refuse.map(|refusal| (Filter::RateLimit, refusal)));
     if let Some(refusal) = verdict.refused {
         return Err(refusal);
     }
@@ -90,7 +91,9 @@ fn verify<'s>(
     let Some(guard) = &source.verifier else { return Ok(None) };
     let verified = guard.decider.verify(&parsed.head(), parsed.called(), body, core.clock.now_secs());
     let verified = verified.map_err(|refusal| {
-        tenant.failures.record(parsed.address, core.clock.mono_ns());
+        if !guard.audits() {
+            tenant.failures.record(parsed.address, core.clock.mono_ns());
+        }
         match source.ir.provider.preset() {
             Some(preset) => refusal.with(Extra::Status(preset.unverified_status)),
             None => refusal,

@@ -9,6 +9,7 @@ use policy::attach::Attached;
 use policy::authentication::{Authenticator, Methods};
 use policy::cors::Cors;
 use policy::headers::{HeadersError, SecurityHeaders};
+use policy::mode::Mode;
 use policy::names::{ObjectRef, TenantName};
 use policy::on_failure::OnFailureIr;
 use policy::rate_limit::{Failures, LimitCounts, Limits, RateLimitIr};
@@ -151,12 +152,19 @@ impl Builder {
         let addresses = Guard::build(ir.addresses.as_ref(), addresses)?;
         let cors = Guard::build(ir.cors.as_ref(), |ir| Ok::<_, BuildError>(Box::new(Cors::new(ir))))?;
         let authorization = Guard::build(ir.authorization.as_ref(), |ir| Ok::<_, BuildError>(ir.clone()))?;
-        let breaker = ir.circuit_breaker.as_ref().filter(|attached| attached.mode.runs()).map(|attached| &attached.ir);
+        let breaker = ir.circuit_breaker.as_ref().filter(|attached| attached.mode.runs());
+        let breaker_audits = breaker.is_some_and(|attached| attached.mode == Mode::Audit);
+        let breaker = breaker.map(|attached| &attached.ir);
         let backends = ir.backends.iter();
         let backends = backends.map(|backend| Backend {
-            upstream: self.upstreams.get_or_build(&snapshot.tenant, &backend.upstream, breaker),
+            upstream: self.upstreams.get_or_build(&snapshot.tenant, &backend.upstream, breaker, breaker_audits),
             weight: backend.weight,
         });
+        let backends: Vec<Backend> = backends.collect();
+        let route: Arc<str> = format!("{}/{}", object.namespace, object.name).into();
+        let counters = &self.metrics.upstream_attempts;
+        let attempts = backends.iter().map(|backend| counters.of(&snapshot.tenant, &route, &backend.upstream.name));
+        let attempts = attempts.collect();
         let mut broken_security = ir.broken_security.clone();
         let schema = super::schema(ir.request_schema.as_ref(), "requestSchema", &mut broken_security);
         Ok(Rule {
@@ -178,7 +186,8 @@ impl Builder {
                 Ok::<_, BuildError>(Box::new(on_failure(object, ir)))
             })?,
             max_body_size: ir.max_body_size,
-            backends: backends.collect(),
+            backends,
+            attempts,
         })
     }
 

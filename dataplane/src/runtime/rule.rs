@@ -16,7 +16,8 @@ use policy::route::TimeoutsIr;
 use policy::schema::Schema;
 
 use super::{Addresses, Guard};
-use crate::upstream::Backend;
+use crate::telemetry::RouteAttempts;
+use crate::upstream::{Backend, Upstream};
 
 /// What a request to a rule meets, in the order of [`policy::stage::Filter`]. What is large and few rules have is boxed:
 /// there are very many rules.
@@ -56,6 +57,8 @@ pub struct Rule {
     pub max_body_size: u64,
     /// Where it goes, with shares.
     pub backends: Vec<Backend>,
+    /// The counters of each backend's attempts, in the same order.
+    pub attempts: Vec<Arc<RouteAttempts>>,
 }
 
 /// Keeps requests that fail.
@@ -70,6 +73,13 @@ pub struct OnFailure {
 }
 
 impl Rule {
+    /// The counters of the attempts on one of the rule's upstreams.
+    #[must_use]
+    pub fn attempts_on(&self, upstream: &Arc<Upstream>) -> Option<&RouteAttempts> {
+        let mut both = self.backends.iter().zip(&self.attempts);
+        both.find(|(backend, _)| Arc::ptr_eq(&backend.upstream, upstream)).map(|(_, attempts)| &**attempts)
+    }
+
     /// The time for the whole request, if it is limited.
     #[must_use]
     pub fn request_timeout(&self) -> Option<Duration> {

@@ -109,7 +109,7 @@ fn destination(tenant: &TenantName, to: &DestinationIr, ir: &WebhookSourceIr, up
         UpstreamKey::Url { host, port, scheme: _ } => format!("{host}:{port}"),
     };
     Destination {
-        upstream: upstreams.get_or_build(tenant, &to.upstream, Some(&DESTINATION_BREAKER)),
+        upstream: upstreams.get_or_build(tenant, &to.upstream, Some(&DESTINATION_BREAKER), false),
         host: HeaderValue::try_from(host).unwrap_or(HeaderValue::from_static("destination.invalid")),
         path: to.path.clone(),
         timeout: Duration::from_millis(ir.delivery.timeout_ms),

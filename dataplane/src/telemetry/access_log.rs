@@ -18,6 +18,9 @@ const BLOCK_BYTES: usize = 32 * 1024;
 /// Blocks that may wait for the writer: with [`BLOCK_BYTES`] the log holds at most 4 MiB.
 const MAX_BLOCKS: usize = 128;
 
+/// The longest detail of a refusal that a line has.
+const MAX_DETAIL_BYTES: usize = 512;
+
 /// What a line says. No header values, no query values, no body: nothing that could be a secret.
 #[derive(Debug, Default)]
 pub struct Line<'a> {
@@ -53,8 +56,12 @@ pub struct Line<'a> {
     pub status: u16,
     /// Why the gateway said no.
     pub reason: Option<&'a str>,
+    /// The sentence to that, with the causes; cut at [`MAX_DETAIL_BYTES`].
+    pub detail: Option<&'a str>,
     /// What a policy in mode `Audit` would have refused, as `filter:reason`.
     pub would_refuse: &'a [String],
+    /// What a policy in mode `Audit` that refuses nothing would have done, as `filter:reason`.
+    pub would_act: &'a [String],
     /// The upstream that was asked.
     pub upstream: Option<&'a str>,
     /// Its endpoint of the last attempt.
@@ -69,6 +76,8 @@ pub struct Line<'a> {
     pub bytes_sent: u64,
     /// From the head's arrival to the body's end.
     pub duration_us: u64,
+    /// Of that, from the first attempt to the head of the upstream's answer.
+    pub upstream_us: Option<u64>,
     /// The answer's body was not sent to its end.
     pub aborted: bool,
 }
@@ -97,8 +106,12 @@ impl Line<'_> {
         members.some("authentication", self.authentication)?;
         members.number("status", self.status.into())?;
         members.some("reason", self.reason)?;
+        members.some("detail", self.detail.map(shortened))?;
         if !self.would_refuse.is_empty() {
             serde_json::to_writer(members.name("would_refuse"), self.would_refuse)?;
+        }
+        if !self.would_act.is_empty() {
+            serde_json::to_writer(members.name("would_act"), self.would_act)?;
         }
         members.some("upstream", self.upstream)?;
         if let Some(endpoint) = self.endpoint {
@@ -115,12 +128,19 @@ impl Line<'_> {
         }
         members.number("bytes_sent", self.bytes_sent)?;
         members.number("duration_us", self.duration_us)?;
+        if let Some(upstream_us) = self.upstream_us {
+            members.number("upstream_us", upstream_us)?;
+        }
         if self.aborted {
             members.name("aborted").extend_from_slice(b"true");
         }
         out.extend_from_slice(b"}\n");
         Ok(())
     }
+}
+
+fn shortened(detail: &str) -> &str {
+    detail.get(..detail.floor_char_boundary(MAX_DETAIL_BYTES)).unwrap_or_default()
 }
 
 /// The members of a JSON object as they are written.
@@ -316,6 +336,7 @@ mod tests {
     #[test]
     fn a_line_says_all_that_is_known_and_nothing_else() {
         let would_refuse = ["rate_limit:rate_limited".to_owned()];
+        let would_act = ["fallback:upstream_failed".to_owned()];
         let full = Line {
             time: "2026-01-02T03:04:05.006Z".to_owned(),
             request_id: "r",
@@ -333,7 +354,9 @@ mod tests {
             authentication: Some("auth-service"),
             status: 429,
             reason: Some("rate_limited"),
+            detail: Some("the limit is spent"),
             would_refuse: &would_refuse,
+            would_act: &would_act,
             upstream: Some("acme/agents:80"),
             endpoint: Some(([192, 0, 2, 2], 80).into()),
             attempts: 2,
@@ -341,15 +364,17 @@ mod tests {
             entries_refused: &[Reason::Unclaimed],
             bytes_sent: u64::MAX,
             duration_us: 5,
+            upstream_us: Some(4),
             aborted: true,
         };
         let expected = serde_json::json!({
             "time": "2026-01-02T03:04:05.006Z", "request_id": "r", "trace_id": "t", "tenant": "acme",
             "object": "Route acme/agents", "rule": "all", "method": "GET", "host": "h", "path": "/p", "query": "a&b",
             "protocol": "HTTP/1.1", "address": "192.0.2.1", "caller": "somebody", "authentication": "auth-service",
-            "status": 429, "reason": "rate_limited", "would_refuse": ["rate_limit:rate_limited"],
-            "upstream": "acme/agents:80", "endpoint": "192.0.2.2:80", "attempts": 2, "events": 3, "entries_refused": ["unclaimed"],
-            "bytes_sent": u64::MAX, "duration_us": 5, "aborted": true,
+            "status": 429, "reason": "rate_limited", "detail": "the limit is spent",
+            "would_refuse": ["rate_limit:rate_limited"], "would_act": ["fallback:upstream_failed"],
+            "upstream": "acme/agents:80", "endpoint": "192.0.2.2:80", "attempts": 2, "events": 3,
+            "entries_refused": ["unclaimed"], "bytes_sent": u64::MAX, "duration_us": 5, "upstream_us": 4, "aborted": true,
         });
         assert_eq!(written(&full), expected);
         let known_at_once = serde_json::json!({

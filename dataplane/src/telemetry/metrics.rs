@@ -14,13 +14,18 @@ use prometheus::{
     TextEncoder,
 };
 
-/// Upper bounds of the duration histogram, in seconds.
+use super::attempts::AttemptCounters;
+
+/// Upper bounds of the duration histogram, in seconds. 2 s is the limit of `postern rollout`.
 const DURATION_BUCKETS: &[f64] =
-    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 2.5, 5.0, 10.0, 30.0];
 /// Upper bounds of what a change of the snapshot takes, in seconds; the first one has all tenants.
 const APPLY_BUCKETS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0, 10.0];
 /// The tenant label of requests that no tenant has.
 const NO_TENANT: &str = "";
+
+/// The reason label of what a policy does to every request.
+const NO_REASON: &str = "";
 
 /// What a request is to the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +55,9 @@ pub struct Metrics {
     refusals: IntCounterVec,
     would_refuse: IntCounterVec,
     duration: HistogramVec,
-    upstream_attempts: IntCounterVec,
+    would_act: IntCounterVec,
+    /// Attempts to reach upstreams.
+    pub upstream_attempts: AttemptCounters,
     /// Whether the breaker of an upstream is closed (0), half open (1) or open (2).
     pub breaker_state: IntGaugeVec,
     /// Connections that are open.
@@ -122,12 +129,18 @@ impl Metrics {
                 "Requests that a policy in mode Audit would have refused",
                 &["tenant", "filter", "reason"],
             )?,
-            upstream_attempts: counters(
+            would_act: counters(
+                &r,
+                "postern_would_act_total",
+                "Requests on which a policy in mode Audit that refuses nothing would have acted",
+                &["tenant", "filter", "reason"],
+            )?,
+            upstream_attempts: AttemptCounters::new(counters(
                 &r,
                 "postern_upstream_attempts_total",
-                "Attempts to reach an upstream; outcome is ok, or the reason of the failure",
-                &["tenant", "upstream", "outcome"],
-            )?,
+                "Attempts to reach an upstream; outcome is the class of the answer's status, or the reason why there is none",
+                &["tenant", "route", "upstream", "outcome"],
+            )?),
             breaker_state: gauges(
                 &r,
                 "postern_breaker_state",
@@ -198,7 +211,11 @@ impl Metrics {
             let _ = self.refusals.remove_label_values(&[tenant, reason.word()]);
             for filter in Filter::ORDER {
                 let _ = self.would_refuse.remove_label_values(&[tenant, filter.word(), reason.word()]);
+                let _ = self.would_act.remove_label_values(&[tenant, filter.word(), reason.word()]);
             }
+        }
+        for filter in Filter::ORDER {
+            let _ = self.would_act.remove_label_values(&[tenant, filter.word(), NO_REASON]);
         }
     }
 
@@ -265,10 +282,10 @@ impl TenantMetrics {
         self.metrics.would_refuse.with_label_values(&[&self.tenant, filter.word(), reason.word()]).inc();
     }
 
-    /// The counter of one upstream's attempts with one outcome.
-    #[must_use]
-    pub fn upstream_attempts(&self, upstream: &str, outcome: &str) -> IntCounter {
-        self.metrics.upstream_attempts.with_label_values(&[&self.tenant, upstream, outcome])
+    /// A policy in mode `Audit` that refuses nothing would have acted: because of this, if it acts on failures.
+    pub fn would_act(&self, filter: Filter, reason: Option<Reason>) {
+        let reason = reason.map_or(NO_REASON, Reason::word);
+        self.metrics.would_act.with_label_values(&[&self.tenant, filter.word(), reason]).inc();
     }
 }
 
@@ -291,6 +308,14 @@ mod tests {
     }
 
     #[test]
+    fn the_limit_of_a_rollout_is_a_bucket() {
+        let metrics = Metrics::new().unwrap();
+        metrics.tenant(None).answered(Traffic::Api, 200, Duration::from_millis(2_200));
+        let text = String::from_utf8(metrics.encode().unwrap()).unwrap();
+        assert!(["le=\"2\"} 0", "le=\"2.5\"} 1"].iter().all(|end| text.contains(&format!("traffic=\"api\",{end}"))), "{text}");
+    }
+
+    #[test]
     fn a_tenant_that_is_gone_leaves_no_series() {
         let metrics = Metrics::new().unwrap();
         let name = TenantName::parse("acme").unwrap();
@@ -298,6 +323,8 @@ mod tests {
         tenant.answered(Traffic::Api, 204, Duration::from_millis(3));
         tenant.refused(Reason::RateLimited);
         tenant.would_refuse(Filter::RateLimit, Reason::RateLimited);
+        tenant.would_act(Filter::Fallback, Some(Reason::UpstreamFailed));
+        tenant.would_act(Filter::ResponseHeaders, None);
         let text = String::from_utf8(metrics.encode().unwrap()).unwrap();
         assert!(text.contains("postern_requests_total{status=\"2xx\",tenant=\"acme\",traffic=\"api\"} 1"), "{text}");
         metrics.forget_tenant(&name);

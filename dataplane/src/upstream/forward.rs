@@ -26,6 +26,7 @@ use super::http1::{ExchangeError, RequestBody, RequestHead, Sent, UpgradedIo, Up
 use super::pool::{InFlight, UpstreamCore};
 use super::registry::Upstream;
 use super::split;
+use crate::telemetry::Outcome;
 
 /// How long a connect may take, and the first lookup of a name.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -50,6 +51,41 @@ pub struct ForwardPlan<'a> {
     pub timeouts: &'a TimeoutsIr,
     /// Whether it is tried again; nothing means never.
     pub retry: Option<&'a RetryIr>,
+    /// A retry in mode `Audit`: whether it would be tried again is recorded.
+    pub audited_retry: Option<&'a RetryIr>,
+}
+
+/// What is seen of the attempts of one request, whatever becomes of it.
+#[derive(Clone, Debug, Default)]
+pub struct Attempts {
+    /// How each ended, in order.
+    pub outcomes: Outcomes,
+    /// Whether a breaker in mode `Audit` would have refused the request.
+    pub breaker_would_refuse: bool,
+    /// Why a retry in mode `Audit` would have tried again.
+    pub would_retry: Option<Reason>,
+}
+
+/// The outcomes of attempts: nearly always one.
+#[derive(Clone, Debug, Default)]
+pub struct Outcomes {
+    first: Option<Outcome>,
+    more: Vec<Outcome>,
+}
+
+impl Outcomes {
+    fn push(&mut self, outcome: Outcome) {
+        if self.first.is_none() {
+            self.first = Some(outcome);
+        } else {
+            self.more.push(outcome);
+        }
+    }
+
+    /// In order.
+    pub fn iter(&self) -> impl Iterator<Item = Outcome> {
+        self.first.into_iter().chain(self.more.iter().copied())
+    }
 }
 
 /// An upstream's answer.
@@ -100,6 +136,7 @@ struct Call<'a> {
     deadline: Option<Instant>,
     attempts: u32,
     tried: Vec<SocketAddr>,
+    seen: &'a mut Attempts,
 }
 
 struct Answered {
@@ -118,6 +155,7 @@ pub async fn forward<B>(
     plan: &ForwardPlan<'_>,
     head: &RequestHead<'_>,
     body: RequestBody<B>,
+    seen: &mut Attempts,
 ) -> Result<Forwarded, ForwardError>
 where
     B: Body<Data = Bytes> + Unpin + 'static,
@@ -132,7 +170,7 @@ where
         upstream.budget.deposit(since_origin(started));
     }
     let deadline = after(started, plan.timeouts.request_ms);
-    let mut call = Call { core, plan, head, upstream, deadline, attempts: 0, tried: Vec::new() };
+    let mut call = Call { core, plan, head, upstream, deadline, attempts: 0, tried: Vec::new(), seen };
     let mut body = Some(body);
     let mut last = None;
     loop {
@@ -140,9 +178,9 @@ where
             Ok(permit) => permit,
             Err(refused) => return Err(last.unwrap_or(refused)),
         };
-        call.attempts += 1;
         let outcome = call.attempt(&mut body).await;
         tell(permit, &outcome);
+        call.record(&outcome, body.is_some());
         let pause = call.pause(&outcome, body.is_some());
         match (outcome, pause) {
             (Ok(answered), None) => return Ok(call.finish(answered)),
@@ -157,16 +195,39 @@ where
 }
 
 impl Call<'_> {
-    fn admit(&self) -> Result<Option<Permit>, ForwardError> {
+    fn admit(&mut self) -> Result<Option<Permit>, ForwardError> {
         let Some(breaker) = &self.upstream.breaker else { return Ok(None) };
-        breaker.admit(since_origin(Instant::now())).map(Some).map_err(|open| ForwardError {
-            reason: Reason::BreakerOpen,
-            attempts: self.attempts,
-            detail: "The upstream kept failing; it is asked again after a rest.".into(),
-            retry_after: Some(open.retry_after),
-            upstream: Some(Arc::clone(self.upstream)),
-            cause: None,
-        })
+        match breaker.admit(since_origin(Instant::now())) {
+            Ok(permit) => Ok(Some(permit)),
+            Err(_) if self.upstream.breaker_audits => {
+                self.seen.breaker_would_refuse = true;
+                Ok(None)
+            }
+            Err(open) => Err(ForwardError {
+                reason: Reason::BreakerOpen,
+                attempts: self.attempts,
+                detail: "The upstream kept failing; it is asked again after a rest.".into(),
+                retry_after: Some(open.retry_after),
+                upstream: Some(Arc::clone(self.upstream)),
+                cause: None,
+            }),
+        }
+    }
+
+    /// Records how an attempt ended. Where no endpoint was there to try, there was no attempt.
+    fn record(&mut self, outcome: &Result<Answered, AttemptError>, replayable: bool) {
+        let ended = match outcome {
+            Ok(answered) => Outcome::Answered(answered.begun.head.status),
+            Err(AttemptError::Exchange(error)) => Outcome::Failed(error.reason()),
+            Err(AttemptError::NoEndpoint) => return,
+        };
+        self.seen.outcomes.push(ended);
+
+        let again = self.plan.audited_retry.is_some_and(|retry| self.may_retry(retry, outcome, replayable));
+        self.seen.would_retry = again.then_some(match ended {
+            Outcome::Answered(_) => Reason::UpstreamFailed,
+            Outcome::Failed(reason) => reason,
+        });
     }
 
     async fn attempt<B>(&mut self, body: &mut Option<RequestBody<B>>) -> Result<Answered, AttemptError>
@@ -177,6 +238,7 @@ impl Call<'_> {
         let now = Instant::now();
         let until = earlier(self.deadline, after(now, self.plan.timeouts.backend_request_ms));
         let Picked { address, slot } = self.pick(now, until).await?;
+        self.attempts += 1;
         let in_flight = InFlight::new(slot.clone());
         let mut idle = slot.take(now);
         loop {
@@ -233,18 +295,21 @@ impl Call<'_> {
         opened.map_err(AttemptError::Exchange)
     }
 
-    /// The pause before another attempt, or nothing when there is none.
-    fn pause(&self, outcome: &Result<Answered, AttemptError>, replayable: bool) -> Option<Duration> {
-        let retry = self.plan.retry?;
+    fn may_retry(&self, retry: &RetryIr, outcome: &Result<Answered, AttemptError>, replayable: bool) -> bool {
         let ending = match outcome {
             Ok(answered) => Ending::Answered(answered.begun.head.status),
-            Err(AttemptError::NoEndpoint) => return None,
+            Err(AttemptError::NoEndpoint) => return false,
             Err(AttemptError::Exchange(error)) if error.sent_nothing() => Ending::Unsent,
             Err(AttemptError::Exchange(ExchangeError::Timeout { .. })) => Ending::TimedOut,
             Err(AttemptError::Exchange(_)) => Ending::Broken,
         };
-        let attempt = Attempt { method: self.head.method, made: self.attempts, replayable, ending };
-        if !may_retry(retry, attempt) {
+        may_retry(retry, Attempt { method: self.head.method, made: self.attempts, replayable, ending })
+    }
+
+    /// The pause before another attempt, or nothing when there is none.
+    fn pause(&self, outcome: &Result<Answered, AttemptError>, replayable: bool) -> Option<Duration> {
+        let retry = self.plan.retry?;
+        if !self.may_retry(retry, outcome, replayable) {
             return None;
         }
         let now = Instant::now();

@@ -120,7 +120,7 @@ impl Gateway {
         let service = ServicePort { namespace: "acme".into(), name: "a".into(), port: 80 };
         let endpoints = endpoints.iter().map(|address| EndpointIr { address: *address, ready: true }).collect();
         registry.set_services(&[ServiceEndpoints { service: service.clone(), endpoints }]);
-        let upstream = registry.get_or_build(&tenant, &UpstreamKey::Service(service), breaker);
+        let upstream = registry.get_or_build(&tenant, &UpstreamKey::Service(service), breaker, false);
         Self {
             core: UpstreamCore::new(AddressGuard::default(), 1),
             registry,
@@ -155,8 +155,9 @@ impl Gateway {
             headers.insert("upgrade", "websocket".parse().unwrap());
         }
         let Self { tenant, timeouts, retry, backends, .. } = self;
-        let plan = ForwardPlan { tenant, timeouts, retry: retry.as_ref(), backends };
-        forward(&self.core, &plan, &RequestHead { method: &method, target, headers: &headers }, body).await
+        let plan = ForwardPlan { tenant, timeouts, retry: retry.as_ref(), audited_retry: None, backends };
+        let head = RequestHead { method: &method, target, headers: &headers };
+        forward(&self.core, &plan, &head, body, &mut Attempts::default()).await
     }
 
     async fn send(&self, method: Method, body: &'static str) -> Answer {
@@ -380,7 +381,7 @@ async fn an_url_does_not_lead_to_an_address_that_is_not_public() {
     for (host, allowed) in [("127.0.0.1", false), ("::ffff:127.0.0.1", false), ("127.0.0.1", true)] {
         let key = UpstreamKey::Url { scheme: "http".into(), host: host.into(), port: server.address.port() };
         let mut gateway = Gateway::to(&[], None);
-        gateway.backends[0].upstream = gateway.registry.get_or_build(&gateway.tenant, &key, None);
+        gateway.backends[0].upstream = gateway.registry.get_or_build(&gateway.tenant, &key, None, false);
         if allowed {
             let guard = AddressGuard::new(vec!["127.0.0.0/8".parse().unwrap()]);
             gateway.core = UpstreamCore::new(guard, 1);
@@ -398,7 +399,7 @@ async fn a_name_is_looked_up_before_its_first_request_goes() {
     let mut gateway = Gateway::to(&[], None);
     gateway.core = UpstreamCore::new(AddressGuard::new(vec!["127.0.0.0/8".parse().unwrap()]), 1);
     let key = UpstreamKey::Url { scheme: "http".into(), host: "localhost".into(), port: server.address.port() };
-    gateway.backends[0].upstream = registry.get_or_build(&gateway.tenant, &key, None);
+    gateway.backends[0].upstream = registry.get_or_build(&gateway.tenant, &key, None, false);
     gateway.backends[0].upstream.known().await;
     let v4 = EndpointIr { address: server.address, ready: true };
     assert!(gateway.backends[0].upstream.endpoints().unwrap().contains(&v4));

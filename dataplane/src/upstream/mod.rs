@@ -17,7 +17,7 @@ pub mod resolve;
 pub mod split;
 pub mod upgrade;
 
-pub use forward::{Backend, ForwardError, ForwardPlan, Forwarded, forward};
+pub use forward::{Attempts, Backend, ForwardError, ForwardPlan, Forwarded, forward};
 pub use http1::{ExchangeError, RequestBody, RequestHead, UpgradedIo, UpstreamBody};
 pub use pool::UpstreamCore;
 pub use registry::{Registry, Upstream};

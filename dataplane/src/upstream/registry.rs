@@ -26,6 +26,8 @@ pub struct Upstream {
     pub name: Arc<str>,
     /// Given a rest when it keeps failing.
     pub breaker: Option<Arc<Breaker>>,
+    /// Whether the breaker is in mode `Audit`: it counts, and refuses nothing.
+    pub breaker_audits: bool,
     /// What retries it may get.
     pub budget: RetryBudget,
     /// Nothing while they are not known yet; an empty list is a known, empty set.
@@ -73,6 +75,7 @@ struct Identity {
     tenant: TenantName,
     key: UpstreamKey,
     breaker: Option<CircuitBreakerIr>,
+    audits: bool,
 }
 
 #[derive(Debug)]
@@ -114,18 +117,21 @@ impl Default for Registry {
 
 impl Registry {
     /// The upstream with this name and breaker; the one that exists, if it does. Rules of a tenant with the
-    /// same upstream and the same breaker settings share the breaker.
+    /// same upstream, the same breaker settings and the same mode share the breaker.
     pub fn get_or_build(
         &self,
         tenant: &TenantName,
         key: &UpstreamKey,
         breaker: Option<&CircuitBreakerIr>,
+        breaker_audits: bool,
     ) -> Arc<Upstream> {
-        let identity = Identity { tenant: tenant.clone(), key: key.clone(), breaker: breaker.cloned() };
+        let (tenant, key) = (tenant.clone(), key.clone());
+        let identity = Identity { tenant, key, breaker: breaker.cloned(), audits: breaker_audits };
         let mut core = self.lock();
         if let Some(known) = core.upstreams.get(&identity).and_then(Weak::upgrade) {
             return known;
         }
+        let (tenant, key) = (&identity.tenant, &identity.key);
         let endpoints = match key {
             UpstreamKey::Service(service) => core.services.get(service).cloned(),
             UpstreamKey::Url { host, port, .. } => {
@@ -140,12 +146,13 @@ impl Registry {
             key: key.clone(),
             name: key.to_string().into(),
             breaker: breaker.cloned().map(|ir| Arc::new(Breaker::new(ir))),
+            breaker_audits,
             budget: RetryBudget::default(),
             endpoints: ArcSwapOption::new(endpoints.map(Arc::new)),
             known: Notify::new(),
         });
         core.upstreams.insert(identity, Arc::downgrade(&upstream));
-        if let UpstreamKey::Service(service) = key {
+        if let UpstreamKey::Service(service) = &upstream.key {
             core.by_service.entry(service.clone()).or_default().push(Arc::downgrade(&upstream));
         }
         if core.upstreams.len() >= core.sweep_at {
@@ -240,9 +247,9 @@ mod tests {
         let registry = Registry::default();
         let tenant = TenantName::parse("acme").unwrap();
         let key = UpstreamKey::Service(service("a"));
-        let one = registry.get_or_build(&tenant, &key, None);
-        assert!(Arc::ptr_eq(&one, &registry.get_or_build(&tenant, &key, None)));
-        let other = registry.get_or_build(&TenantName::parse("other").unwrap(), &key, None);
+        let one = registry.get_or_build(&tenant, &key, None, false);
+        assert!(Arc::ptr_eq(&one, &registry.get_or_build(&tenant, &key, None, false)));
+        let other = registry.get_or_build(&TenantName::parse("other").unwrap(), &key, None, false);
         assert!(!Arc::ptr_eq(&one, &other), "tenants share nothing");
         drop((one, other));
         assert!(registry.all().is_empty());
@@ -253,7 +260,7 @@ mod tests {
         let registry = Registry::default();
         let tenant = TenantName::parse("acme").unwrap();
         for n in 0..10_000 {
-            registry.get_or_build(&tenant, &UpstreamKey::Service(service(&n.to_string())), None);
+            registry.get_or_build(&tenant, &UpstreamKey::Service(service(&n.to_string())), None, false);
         }
         assert!(registry.lock().upstreams.len() <= FIRST_SWEEP);
     }
@@ -263,14 +270,14 @@ mod tests {
         let registry = Registry::default();
         let tenant = TenantName::parse("acme").unwrap();
         let key = UpstreamKey::Service(service("a"));
-        let early = registry.get_or_build(&tenant, &key, None);
+        let early = registry.get_or_build(&tenant, &key, None, false);
         assert!(early.endpoints().is_none());
         let endpoints = vec![EndpointIr { address: ([10, 0, 0, 1], 80).into(), ready: true }];
         registry.set_services(&[ServiceEndpoints { service: service("a"), endpoints: endpoints.clone() }]);
         assert_eq!(*early.endpoints().unwrap(), endpoints);
         drop(early);
-        assert_eq!(*registry.get_or_build(&tenant, &key, None).endpoints().unwrap(), endpoints);
+        assert_eq!(*registry.get_or_build(&tenant, &key, None, false).endpoints().unwrap(), endpoints);
         registry.set_services(&[]);
-        assert!(registry.get_or_build(&tenant, &key, None).endpoints().is_none());
+        assert!(registry.get_or_build(&tenant, &key, None, false).endpoints().is_none());
     }
 }

@@ -7,6 +7,7 @@ mod drain;
 mod forward;
 mod http;
 mod identity;
+mod modes;
 mod on_failure;
 mod outcomes;
 mod providers;

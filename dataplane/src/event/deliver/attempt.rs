@@ -19,7 +19,7 @@ use crate::event::die::{self, Point};
 use crate::event::outcomes::{EventOutcome, OutcomeKind};
 use crate::event::spool::{Death, LastAttempt, Pending, Settlement};
 use crate::http::RequestBody as NoBody;
-use crate::upstream::{Backend, ForwardPlan, RequestBody, RequestHead, UpstreamBody, UpstreamCore, forward};
+use crate::upstream::{Attempts, Backend, ForwardPlan, RequestBody, RequestHead, UpstreamBody, UpstreamCore, forward};
 
 /// Bytes of an answer that are kept with the attempt.
 const EXCERPT_BYTES: usize = 1024;
@@ -134,9 +134,9 @@ async fn post(
     let timeouts = TimeoutsIr { request_ms: 0, backend_request_ms };
     let backends = [Backend { upstream: to.upstream.clone(), weight: 1 }];
     let tenant = &pending.envelope.event.tenant;
-    let plan = ForwardPlan { tenant, backends: &backends, timeouts: &timeouts, retry: None };
+    let plan = ForwardPlan { tenant, backends: &backends, timeouts: &timeouts, retry: None, audited_retry: None };
     let head = RequestHead { method: &Method::POST, target: &to.path, headers };
-    match forward::<NoBody>(core, &plan, &head, RequestBody::Whole(body)).await {
+    match forward::<NoBody>(core, &plan, &head, RequestBody::Whole(body), &mut Attempts::default()).await {
         Ok(forwarded) => {
             let (parts, body) = forwarded.response.into_parts();
             let retry_after = parts.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
