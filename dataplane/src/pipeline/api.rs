@@ -135,7 +135,10 @@ fn filters(
         }
         ended.would_act.push((Filter::Cors, None));
     }
-    if Cors::is_preflight(&head) && rule.cors.as_ref().is_none_or(Guard::audits) && rule.authentication.as_ref().is_some_and(closed) {
+    if Cors::is_preflight(&head)
+        && rule.cors.as_ref().is_none_or(Guard::audits)
+        && rule.authentication.as_ref().is_some_and(closed)
+    {
         return Err(Refusal::new(
             Reason::OriginDenied,
             "no page of another origin may call this: the rule has no cors",

@@ -65,11 +65,7 @@ const KEPT_FIELDS: [HeaderName; 11] = [
 ];
 
 /// Why a block in mode `Audit` would have kept this request.
-pub(super) fn would_keep(
-    rule: &Rule,
-    method: &Method,
-    forwarded: &Result<Forwarded, ForwardError>,
-) -> Option<Reason> {
+pub(super) fn would_keep(rule: &Rule, method: &Method, forwarded: &Result<Forwarded, ForwardError>) -> Option<Reason> {
     let audits = rule.on_failure.as_ref().is_some_and(Guard::audits) && OnFailureIr::concerns(method);
     Failure::of(forwarded).filter(|_| audits).map(|failure| failure.reason)
 }

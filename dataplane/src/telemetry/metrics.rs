@@ -312,7 +312,10 @@ mod tests {
         let metrics = Metrics::new().unwrap();
         metrics.tenant(None).answered(Traffic::Api, 200, Duration::from_millis(2_200));
         let text = String::from_utf8(metrics.encode().unwrap()).unwrap();
-        assert!(["le=\"2\"} 0", "le=\"2.5\"} 1"].iter().all(|end| text.contains(&format!("traffic=\"api\",{end}"))), "{text}");
+        assert!(
+            ["le=\"2\"} 0", "le=\"2.5\"} 1"].iter().all(|end| text.contains(&format!("traffic=\"api\",{end}"))),
+            "{text}"
+        );
     }
 
     #[test]

@@ -115,7 +115,7 @@ pub fn compile(
                 .unwrap_or_default()
         }) / 1000,
         max_body_size,
-        mode: spec.mode,
+        mode: spec.mode.sent(),
     };
     // A source that refuses does so now, whatever else is wrong: its last good might know an old secret.
     (problems.errors() == before || !ir.broken_security.is_empty())
@@ -177,10 +177,6 @@ fn shape(spec: &WebhookSourceSpec, broken: &[Arc<str>], problems: &mut Problems<
             .at("destination")
             .invalid("is missing", "name a backendRef, or the tenants that the source is sharedWith");
     }
-    if spec.mode == Mode::Audit {
-        let help = "write mode: Audit in verification or sourceAddresses, which can decide and let through";
-        problems.at("mode").invalid("means nothing for a source as a whole", help);
-    }
     if spec.provider != Provider::Generic && spec.event.is_some() {
         problems
             .at("event")
@@ -230,6 +226,12 @@ fn verification(
         && let Err(error) = super::Verifier::new(&ir)
     {
         problems.at("secretRefs").invalid(error.to_string(), "write the secret as the provider shows it");
+    }
+    if !matches!(mode, Mode::Enforce) {
+        problems.at("mode").warn(
+            format!("is {mode:?}: events are taken and delivered whoever sent them"),
+            "write mode: Enforce, or leave it out, as soon as the provider signs",
+        );
     }
     let ok = problems.errors() == before;
     ok.then_some(Attached { ir, mode: *mode, origin: Origin::WebhookSource })

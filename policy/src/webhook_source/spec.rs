@@ -432,5 +432,25 @@ pub struct WebhookSourceSpec {
     pub max_body_size: Option<SizeText>,
     /// Whether it takes webhooks at all: Off answers as if it were not there.
     #[serde(default)]
-    pub mode: Mode,
+    pub mode: SourceMode,
+}
+
+/// Whether a source takes webhooks. Its blocks can audit, a source as a whole cannot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SourceMode {
+    /// It takes webhooks.
+    #[default]
+    Enforce,
+    /// It answers as if it were not there.
+    Off,
+}
+
+impl SourceMode {
+    /// The mode that is sent.
+    pub(super) fn sent(self) -> Mode {
+        match self {
+            Self::Enforce => Mode::Enforce,
+            Self::Off => Mode::Off,
+        }
+    }
 }

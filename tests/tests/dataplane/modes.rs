@@ -59,7 +59,8 @@ fn closed_twice(host: &str) -> Vec<Request> {
 
 fn event(host: &str) -> Request {
     let channel = json!({"id": "integration", "messageId": host, "to": {"id": "49"}, "time": "2026-01-01T00:00:00Z"});
-    let body = json!({"id": host, "channel": channel, "type": "Text", "text": "hi", "direction": "Outbound"}).to_string();
+    let body =
+        json!({"id": host, "channel": channel, "type": "Text", "text": "hi", "direction": "Outbound"}).to_string();
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, SECRET.as_bytes());
     let tag = ring::hmac::sign(&key, body.as_bytes());
     let signature = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, tag);
@@ -416,12 +417,12 @@ fn every_mode_of_every_policy_on_every_target_does_what_its_page_says() {
     let rows = rows();
     let manifests: Vec<String> =
         rows.iter().enumerate().map(|(n, row)| row.manifests(&format!("t{n}"), &upstream)).collect();
-    let gateway = Gateway::start_with(&manifests.concat(), &["--cores", "1", "--trusted-proxy", "127.0.0.0/8"]).unwrap();
+    let gateway =
+        Gateway::start_with(&manifests.concat(), &["--cores", "1", "--trusted-proxy", "127.0.0.0/8"]).unwrap();
     let mut wrong = Vec::new();
     for row in &rows {
         let requests = (row.case.requests)(&row.host);
-        let answers: Vec<Answer> =
-            requests.iter().map(|request| request.send(gateway.address).unwrap()).collect();
+        let answers: Vec<Answer> = requests.iter().map(|request| request.send(gateway.address).unwrap()).collect();
         let seen = (row.case.seen)(answers.last().unwrap());
         let expected = if row.mode == "Enforce" { row.case.enforced } else { row.case.otherwise };
         if !(seen == expected || seen.contains(expected)) {
