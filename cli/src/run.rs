@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use dataplane::admin::Access;
 use dataplane::event::shards::Role;
 use dataplane::gateway::{Gateway, GatewaySettings, StartError};
-use dataplane::http::{HttpLimits, TrustedHops};
+use dataplane::http::{Family, FieldRules, HttpLimits, TrustedHops};
 use dataplane::listener::ListenerSettings;
 use dataplane::snapshot::follow::OperatorSettings;
 use operator::compile::compile;
@@ -70,6 +70,8 @@ struct ServeArgs {
     /// Addresses of proxies in front that are believed, as ranges; may be repeated.
     #[arg(long = "trusted-proxy", value_name = "CIDR")]
     trusted_proxies: Vec<ipnet::IpNet>,
+    #[command(flatten)]
+    fields: FieldArgs,
     #[command(flatten)]
     provided: ProvidedArgs,
     /// Connections at once.
@@ -221,6 +223,28 @@ fn run_as(args: &ServeArgs, role: Role, from: &Source<'_>) -> ExitCode {
     }
 }
 
+/// Which header fields of callers pass, where an installation wants it otherwise than by default.
+#[derive(Clone, Debug, clap::Args)]
+struct FieldArgs {
+    /// A header field that is removed from every request, or with * at its end all that begin so (x-internal-*); may be
+    /// repeated. Identity and forwarding fields of common proxies are removed by default.
+    #[arg(long = "remove-header", value_name = "NAME")]
+    remove_headers: Vec<Family>,
+    /// A header field that passes although it is removed by default or its name has an underscore; may be repeated.
+    #[arg(long = "keep-header", value_name = "NAME")]
+    keep_headers: Vec<http::HeaderName>,
+    /// The same for what trusted proxies send only; may be repeated.
+    #[arg(long = "trusted-header", value_name = "NAME")]
+    trusted_headers: Vec<http::HeaderName>,
+}
+
+impl FieldArgs {
+    fn rules(&self) -> FieldRules {
+        let Self { remove_headers, keep_headers, trusted_headers } = self.clone();
+        FieldRules { remove: remove_headers, keep: keep_headers, from_trusted: trusted_headers }
+    }
+}
+
 fn settings(
     args: &ServeArgs,
     provided: &Installation,
@@ -235,7 +259,11 @@ fn settings(
         max_connections: args.max_connections,
         max_connections_per_address: args.max_connections_per_address,
         http: HttpLimits::default(),
-        hops: TrustedHops { count: args.trusted_hops, ranges: args.trusted_proxies.clone() },
+        hops: TrustedHops {
+            count: args.trusted_hops,
+            ranges: args.trusted_proxies.clone(),
+            fields: args.fields.rules(),
+        },
     };
     Ok(GatewaySettings {
         listener: role.accepts().then(listener),

@@ -38,6 +38,15 @@ spec:
         {{- range $gateway.trustedProxies }}
         - --trusted-proxy={{ . }}
         {{- end }}
+        {{- range $gateway.headers.remove }}
+        - --remove-header={{ . }}
+        {{- end }}
+        {{- range $gateway.headers.keep }}
+        - --keep-header={{ . }}
+        {{- end }}
+        {{- range $gateway.headers.fromTrustedProxies }}
+        - --trusted-header={{ . }}
+        {{- end }}
         {{- range $gateway.allowedUpstreams }}
         - --allow-upstream={{ . }}
         {{- end }}

@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
+use super::hygiene::FieldRules;
+
 /// Which hops in front of the gateway are believed when they say where a request came from.
 #[derive(Clone, Debug, Default)]
 pub struct TrustedHops {
@@ -12,6 +14,8 @@ pub struct TrustedHops {
     pub count: usize,
     /// Proxies by address: entries of these are passed over.
     pub ranges: Vec<IpNet>,
+    /// Which header fields they, and everybody else, may set.
+    pub fields: FieldRules,
 }
 
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
@@ -73,7 +77,8 @@ mod tests {
     use super::*;
 
     fn caller(count: usize, ranges: &[&str], peer: &str, forwarded: &[&str]) -> String {
-        let hops = TrustedHops { count, ranges: ranges.iter().map(|range| range.parse().unwrap()).collect() };
+        let ranges = ranges.iter().map(|range| range.parse().unwrap()).collect();
+        let hops = TrustedHops { count, ranges, fields: FieldRules::default() };
         let mut headers = HeaderMap::new();
         for value in forwarded {
             headers.append(X_FORWARDED_FOR, HeaderValue::from_bytes(value.as_bytes()).unwrap());

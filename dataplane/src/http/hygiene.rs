@@ -1,107 +1,242 @@
-//! Header fields that only the gateway may set: a caller cannot send them through.
+//! Header fields that a caller cannot send through: identity, forwarding, another path or method, names with `_`.
+//!
+//! Upstreams believe such fields because the proxy in front sets them. Lists name families, since every product has its
+//! own spelling; [`FieldRules`] changes them for an installation.
+
+use std::str::FromStr;
 
 use http::header::{HeaderMap, HeaderName};
 use policy::client_certificate::CERTIFICATE_FIELDS;
 
-/// Prefix of the gateway's own fields.
+/// Prefix of the gateway's own fields, which nobody else may set.
 const OWN_PREFIX: &str = "x-postern-";
 
-/// Identity fields that upstreams tend to believe; the gateway sets them when a policy says so.
-const IDENTITY: [&str; 9] = [
-    "x-user-id",
+/// Fields that say who calls, or what else a request is: removed from everybody. A name that ends with `*` is a prefix.
+const IDENTITY: &[&str] = &[
+    // The caller, as applications and access proxies write it.
+    "groups",
+    "preferred-username",
+    "remote-*",
+    "roles",
+    "tailscale-*",
+    "user",
+    "webauth-*",
+    "x-auth-email",
+    "x-auth-groups",
+    "x-auth-request-*",
+    "x-auth-roles",
+    "x-auth-subject",
+    "x-auth-user*",
+    "x-authenticated-*",
+    "x-authentik-*",
+    "x-email",
+    "x-forwarded-*",
+    "x-groups",
+    "x-oidc-*",
+    "x-pomerium-*",
+    "x-preferred-username",
+    "x-remote-*",
+    "x-roles",
     "x-tenant-id",
-    "x-forwarded-user",
-    "x-forwarded-email",
-    "x-auth-request-user",
-    "x-authenticated-user",
-    "x-remote-user",
-    "remote-user",
-    "x-original-url",
+    "x-user",
+    "x-user-email",
+    "x-user-groups",
+    "x-user-id",
+    "x-user-name",
+    "x-user-roles",
+    "x-userinfo",
+    "x-username",
+    "x-vouch-*",
+    "x-webauth-*",
+    // The caller, as gateways and clouds write it.
+    "cf-access-*",
+    "impersonate-*",
+    "oidc-*",
+    "x-amzn-oidc-*",
+    "x-anonymous-consumer",
+    "x-consumer-*",
+    "x-credential-*",
+    "x-goog-*",
+    "x-ms-client-principal*",
+    "x-ms-token-*",
+    // Another path or method than the one that was decided about.
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-*",
+    "x-rewrite-*",
+    // CGI programs read it as the variable HTTP_PROXY.
+    "proxy",
 ];
 
-/// Removes what is told of client certificates: all of it when the peer is no trusted proxy; of a trusted one only
-/// what is spelt with `_`, which proxies let pass though many upstreams read it as `-`.
-pub(crate) fn strip_client_certificates(headers: &mut HeaderMap, trusted: bool) {
-    let told = |name: &str| CERTIFICATE_FIELDS.iter().any(|prefix| starts(name, prefix));
-    let found: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| told(name.as_str()) && (!trusted || name.as_str().contains('_')))
-        .cloned()
-        .collect();
+/// Fields that say where a request comes from: removed from everybody but trusted proxies.
+const FORWARDING: &[&str] = &[
+    "cf-connecting-ip*",
+    "cf-pseudo-ipv4",
+    "client-ip",
+    "fastly-client-ip",
+    "fly-client-ip",
+    "forwarded",
+    "front-end-https",
+    "proxy-client-ip",
+    "true-client-ip",
+    "wl-proxy-client-ip",
+    "x-appengine-*",
+    "x-azure-clientip",
+    "x-azure-socketip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-envoy-*",
+    "x-forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-method",
+    "x-forwarded-path",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-proto",
+    "x-forwarded-protocol",
+    "x-forwarded-scheme",
+    "x-forwarded-server",
+    "x-forwarded-ssl",
+    "x-forwarded-uri",
+    "x-original-forwarded-for",
+    "x-real-ip",
+    "x-scheme",
+    "x-url-scheme",
+];
+
+/// A field name, or with `*` at its end all that begin so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Family(Box<str>);
+
+/// Why a family cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("write a header field name, or the start of names with * at the end: x-internal-*")]
+pub struct FamilyError;
+
+impl FromStr for Family {
+    type Err = FamilyError;
+
+    fn from_str(text: &str) -> Result<Self, FamilyError> {
+        let lower = text.to_ascii_lowercase();
+        let name = lower.strip_suffix('*').unwrap_or(&lower);
+        let known = HeaderName::from_bytes(name.as_bytes()).is_ok() && !name.contains('*');
+        if known { Ok(Self(lower.into())) } else { Err(FamilyError) }
+    }
+}
+
+/// What an installation changes of the lists.
+#[derive(Clone, Debug, Default)]
+pub struct FieldRules {
+    /// Families that are removed from everybody besides.
+    pub remove: Vec<Family>,
+    /// Fields that everybody may send although a list names them, or their name has `_`.
+    pub keep: Vec<HeaderName>,
+    /// The same for trusted proxies only.
+    pub from_trusted: Vec<HeaderName>,
+}
+
+impl FieldRules {
+    fn keeps(&self, name: &HeaderName, trusted: bool) -> bool {
+        self.keep.contains(name) || (trusted && self.from_trusted.contains(name))
+    }
+}
+
+/// Whether a family has this name.
+fn has(family: &str, name: &str) -> bool {
+    match family.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => name == family,
+    }
+}
+
+/// First bytes of the names that the lists have: the usual fields of a request are told apart by theirs.
+const FIRST_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let (lists, mut list) = ([IDENTITY, FORWARDING], 0);
+    while list < lists.len() {
+        let mut at = 0;
+        while at < lists[list].len() {
+            table[lists[list][at].as_bytes()[0] as usize] = true;
+            at += 1;
+        }
+        list += 1;
+    }
+    table
+};
+
+/// What tells most names apart: the first byte, behind `x-` where a name has it.
+fn telling(name: &str) -> Option<&u8> {
+    name.strip_prefix("x-").unwrap_or(name).as_bytes().first()
+}
+
+/// Whether a list has a family with this name.
+fn listed(families: &[&str], name: &str) -> bool {
+    let known = name.bytes().next().and_then(|first| FIRST_BYTES.get(usize::from(first)));
+    if !known.is_some_and(|known| *known) {
+        return false;
+    }
+    let first = telling(name);
+    families.iter().any(|family| telling(family) == first && has(family, name))
+}
+
+fn remove(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
+    let found: Vec<HeaderName> = headers.keys().filter(|name| unwanted(name)).cloned().collect();
     for name in found {
         headers.remove(name);
     }
 }
 
-/// Removes identity fields and the gateway's own, under any alias: many upstreams read `_` as `-` (CGI, WSGI).
-pub(crate) fn strip_identity(headers: &mut HeaderMap, forwarded: &[HeaderName]) {
-    let protected = |name: &str| {
-        let is = |wanted: &str| same(name, wanted);
-        starts(name, OWN_PREFIX) || IDENTITY.iter().any(|one| is(one)) || forwarded.iter().any(|one| is(one.as_str()))
-    };
-    let aliases = |name: &str| name.contains('_') && starts(name, "x-forwarded-");
-    let found: Vec<HeaderName> =
-        headers.keys().filter(|name| protected(name.as_str()) || aliases(name.as_str())).cloned().collect();
-    for name in found {
-        headers.remove(name);
-    }
+/// Whether a field says which client certificate was shown.
+fn certificate(name: &str) -> bool {
+    CERTIFICATE_FIELDS.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Removes what no policy may see: names with `_`, which many upstreams read as `-` (CGI, WSGI), so that a field would
+/// have a second spelling; and what an untrusted peer says of client certificates.
+pub(crate) fn strip_unseen(headers: &mut HeaderMap, trusted: bool, rules: &FieldRules) {
+    remove(headers, |name| {
+        let text = name.as_str();
+        (text.contains('_') && !rules.keeps(name, trusted)) || (!trusted && certificate(text))
+    });
+}
+
+/// Removes identity and forwarding fields, the gateway's own, and those that the tenant's methods set.
+pub(crate) fn strip_identity(headers: &mut HeaderMap, methods: &[HeaderName], trusted: bool, rules: &FieldRules) {
+    remove(headers, |name| {
+        let text = name.as_str();
+        if text.starts_with(OWN_PREFIX) || methods.iter().any(|one| same(text, one.as_str())) {
+            return true;
+        }
+        if rules.remove.iter().any(|Family(family)| has(family, text)) {
+            return !(trusted && rules.from_trusted.contains(name));
+        }
+        let unwanted = if listed(FORWARDING, text) || certificate(text) { !trusted } else { listed(IDENTITY, text) };
+        unwanted && !rules.keeps(name, trusted)
+    });
+}
+
+/// Whether `Connection` must not name this field: it would take from a request what a proxy in front said of it, or
+/// what the gateway decides by.
+pub(crate) fn of_whole_path(name: &str) -> bool {
+    let decides = ["authorization", "content-type", "cookie", "origin", "traceparent", "tracestate", "x-request-id"];
+    name.starts_with(OWN_PREFIX)
+        || decides.contains(&name)
+        || listed(FORWARDING, name)
+        || listed(IDENTITY, name)
+        || certificate(name)
 }
 
 fn dashed(byte: u8) -> u8 {
     if byte == b'_' { b'-' } else { byte }
 }
 
+/// Whether two names are one to an upstream that reads `_` as `-`.
 fn same(name: &str, wanted: &str) -> bool {
     name.len() == wanted.len() && name.bytes().map(dashed).eq(wanted.bytes().map(dashed))
 }
 
-fn starts(name: &str, prefix: &str) -> bool {
-    name.get(..prefix.len()).is_some_and(|start| same(start, prefix))
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(names: &[(&'static str, &'static str)]) -> HeaderMap {
-        names.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
-    }
-
-    #[test]
-    fn nobody_but_a_trusted_proxy_tells_which_certificate_was_shown() {
-        let told = || {
-            headers(&[
-                ("x-forwarded-client-cert", "1"),
-                ("x-amzn-mtls-clientcert-subject", "1"),
-                ("x_amzn_mtls_clientcert_subject", "1"),
-                ("client-cert-chain", "1"),
-                ("x-ssl-client-s-dn", "1"),
-                ("x-clients", "1"),
-            ])
-        };
-        let mut map = told();
-        strip_client_certificates(&mut map, false);
-        assert_eq!(map, headers(&[("x-clients", "1")]));
-        let mut map = told();
-        strip_client_certificates(&mut map, true);
-        let mut kept = told();
-        kept.remove("x_amzn_mtls_clientcert_subject");
-        assert_eq!(map, kept);
-    }
-
-    #[test]
-    fn identity_cannot_be_forged_under_any_alias() {
-        let mut map = headers(&[
-            ("x-user-id", "1"),
-            ("x_user_id", "1"),
-            ("x-user_id", "1"),
-            ("x-postern-tenant", "1"),
-            ("x_postern_tenant", "1"),
-            ("x-custom_claim", "1"),
-            ("x_forwarded_for", "1"),
-            ("x-user-name", "1"),
-        ]);
-        strip_identity(&mut map, &[HeaderName::from_static("x-custom-claim")]);
-        assert_eq!(map, headers(&[("x-user-name", "1")]));
-    }
-}
+#[path = "hygiene_tests.rs"]
+mod tests;

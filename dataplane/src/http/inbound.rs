@@ -99,7 +99,7 @@ impl Inbound {
         as_http1(&parts.uri, &mut headers);
         hop_by_hop::strip(&mut headers);
         let trusted = self.connection.hops.trusts_peer(self.connection.peer.ip());
-        hygiene::strip_client_certificates(&mut headers, trusted);
+        hygiene::strip_unseen(&mut headers, trusted, &self.connection.hops.fields);
         let body = RequestBody::new(incoming);
         Ok(Parsed {
             method: parts.method,
@@ -185,9 +185,10 @@ impl Parsed {
         Method::from_bytes(asked.as_bytes()).ok()
     }
 
-    /// Removes identity fields, the gateway's own, and those that the tenant's methods set.
+    /// Removes identity and forwarding fields, the gateway's own, and those that the tenant's methods set.
     pub fn strip_identity(&mut self, forwarded: &[HeaderName]) {
-        hygiene::strip_identity(&mut self.headers, forwarded);
+        let trusted = self.from_trusted_proxy();
+        hygiene::strip_identity(&mut self.headers, forwarded, trusted, &self.connection.hops.fields);
     }
 
     /// Whether the connected peer is a proxy that is believed.
@@ -234,9 +235,6 @@ impl Parsed {
         tell(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
         if let Ok(value) = HeaderValue::try_from(told) {
             self.headers.insert(X_FORWARDED_FOR, value);
-        }
-        if !trusted {
-            self.headers.remove(http::header::FORWARDED);
         }
     }
 }

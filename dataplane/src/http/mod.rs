@@ -23,6 +23,8 @@ pub use body::{RequestBody, RequestBodyError};
 pub use copied::{Copied, NotCopied, Passing, copied};
 pub use gate::Gate;
 pub(crate) use head::check_h2;
+pub(crate) use hygiene::of_whole_path;
+pub use hygiene::{Family, FieldRules};
 pub use inbound::{Connection, Inbound, Parsed};
 pub use limits::HttpLimits;
 pub use trace::Ids;

@@ -14,60 +14,64 @@ const MAX_ID_BYTES: usize = 128;
 pub struct Ids {
     /// `x-request-id`.
     pub request: Box<str>,
-    /// The trace id: 32 hexadecimal digits.
-    pub trace: Box<str>,
-    /// `traceparent` for the upstream: the caller's trace, a span of ours.
-    pub traceparent: Box<str>,
+    /// The `traceparent` that the caller sent, when it is well formed.
+    pub traceparent: Option<Box<str>>,
+    /// Unique to this request, also where a trusted hop sends one request id with several requests.
+    pub own: Uuid,
 }
 
 impl Ids {
-    /// Keeps the caller's ids when they are well formed, the request id only from a trusted hop; makes new
-    /// ones otherwise.
+    /// Takes the request id of a trusted hop, else makes one; reads the caller's trace context.
     #[must_use]
     pub fn of(headers: &HeaderMap, trusted: bool) -> Self {
-        let fresh = Uuid::now_v7();
+        let own = Uuid::now_v7();
         let sent = headers.get(X_REQUEST_ID).filter(|_| trusted).and_then(|value| value.to_str().ok());
         let kept = sent.filter(|id| (1..=MAX_ID_BYTES).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()));
-        let (mut request, mut trace) = (Uuid::encode_buffer(), Uuid::encode_buffer());
-        let request = kept.unwrap_or_else(|| fresh.hyphenated().encode_lower(&mut request)).into();
-        let fresh: &str = fresh.simple().encode_lower(&mut trace);
-        // The last 8 bytes of a version 7 id are random but for two bits: a span id like any other.
-        let span = fresh.get(16..).unwrap_or_default();
+        let mut request = Uuid::encode_buffer();
+        let request = kept.unwrap_or_else(|| own.hyphenated().encode_lower(&mut request)).into();
+
         let mut parents = headers.get_all(TRACEPARENT).iter();
-        let parent = match (parents.next(), parents.next()) {
-            (Some(one), None) => one.to_str().ok().and_then(parse),
+        let traceparent = match (parents.next(), parents.next()) {
+            (Some(one), None) => one.to_str().ok().filter(|text| is_traceparent(text)).map(Into::into),
             _ => None,
         };
-        let (trace, flags) = parent.unwrap_or((fresh, "00"));
-        let traceparent = ["00", trace, span, flags].join("-").into();
-        Self { request, trace: trace.into(), traceparent }
+        Self { request, traceparent, own }
     }
 
-    /// Writes the ids into the head for the upstream.
+    /// The trace id, for the log.
+    #[must_use]
+    pub fn trace(&self) -> Option<&str> {
+        self.traceparent.as_deref().and_then(|parent| parent.split('-').nth(1))
+    }
+
+    /// Writes the request id into the head for the upstream. The trace context passes as it came: the gateway exports
+    /// no spans, so a span of its own would be a parent that nobody finds, and a flag of its own would switch off the
+    /// sampling of services behind it.
     pub fn apply(&self, headers: &mut HeaderMap) {
-        for (name, value) in [(X_REQUEST_ID, &self.request), (TRACEPARENT, &self.traceparent)] {
-            if let Ok(value) = HeaderValue::from_str(value) {
-                headers.insert(name, value);
-            }
+        if let Ok(value) = HeaderValue::from_str(&self.request) {
+            headers.insert(X_REQUEST_ID, value);
         }
     }
 }
 
-/// Trace id and flags of a `traceparent` (W3C Trace Context, 3.2). A version that is not known is read as 00.
-fn parse(text: &str) -> Option<(&str, &str)> {
+/// Whether this is a `traceparent` (W3C Trace Context, 3.2). A version that is not known is read as 00.
+fn is_traceparent(text: &str) -> bool {
     let lower_hex = |part: &str| part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     let mut parts = text.split('-');
-    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let (Some(version), Some(trace), Some(span), Some(flags)) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return false;
+    };
     let sized = version.len() == 2 && trace.len() == 32 && span.len() == 16 && flags.len() == 2;
     let nothing = |part: &str| part.bytes().all(|b| b == b'0');
     let more = parts.next().is_some();
-    let valid = sized
+    sized
         && [version, trace, span, flags].into_iter().all(lower_hex)
         && version != "ff"
         && !(version == "00" && more)
         && !nothing(trace)
-        && !nothing(span);
-    valid.then_some((trace, flags))
+        && !nothing(span)
 }
 
 #[cfg(test)]
@@ -85,15 +89,13 @@ mod tests {
     const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
     #[test]
-    fn a_trace_goes_on_with_a_span_of_ours() {
+    fn a_trace_is_known_by_its_id() {
         let ids = ids(&[("traceparent", PARENT)], false);
-        assert_eq!(&*ids.trace, "0af7651916cd43dd8448eb211c80319c");
-        assert!(ids.traceparent.starts_with("00-0af7651916cd43dd8448eb211c80319c-"));
-        assert!(ids.traceparent.ends_with("-01") && !ids.traceparent.contains("b7ad6b7169203331"));
+        assert_eq!((ids.trace(), ids.traceparent.as_deref()), (Some("0af7651916cd43dd8448eb211c80319c"), Some(PARENT)));
     }
 
     #[test]
-    fn a_malformed_trace_is_made_anew() {
+    fn a_malformed_trace_is_none() {
         for parent in [
             "",
             "00-0-0-0",
@@ -101,12 +103,20 @@ mod tests {
             "00-00000000000000000000000000000000-b7ad6b7169203331-01",
             "00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         ] {
-            let ids = ids(&[("traceparent", parent)], false);
-            assert_eq!(ids.trace.len(), 32);
-            assert!(!parent.contains(&*ids.trace), "{parent}");
+            assert_eq!(ids(&[("traceparent", parent)], false).trace(), None, "{parent}");
         }
         let twice = ids(&[("traceparent", PARENT), ("traceparent", PARENT)], false);
-        assert!(!PARENT.contains(&*twice.trace));
+        assert_eq!(twice.trace(), None);
+    }
+
+    #[test]
+    fn the_trace_context_passes_as_it_came() {
+        let mut headers = HeaderMap::new();
+        ids(&[], false).apply(&mut headers);
+        assert!(!headers.contains_key(TRACEPARENT));
+        headers.insert(TRACEPARENT, HeaderValue::from_static(PARENT));
+        ids(&[("traceparent", PARENT)], false).apply(&mut headers);
+        assert_eq!(headers[TRACEPARENT], PARENT);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::mpsc as std_mpsc;
@@ -19,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 
 use super::accept::Accepted;
+use super::first_bytes::{self, FirstBytes, Speaks};
 use super::{App, ListenerSettings, Serve};
 use crate::http::{Answered, Connection, Gate, HttpLimits, Inbound, Ticks, TrustedHops, Watch};
 
@@ -26,8 +28,8 @@ use crate::http::{Answered, Connection, Gate, HttpLimits, Inbound, Ticks, Truste
 const SWEEP: Duration = Duration::from_millis(250);
 /// Header fields for which the parser has room on its stack; with a bound of ours it allocates for each request.
 const PARSED_IN_PLACE: usize = 100;
-/// What an HTTP/2 connection starts with (RFC 9113, 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// A peer that speaks TLS to this port is logged at most this often by a core.
+const TLS_LOGGED: Duration = Duration::from_secs(60);
 
 pub(super) struct CoreThread {
     limits: Arc<HttpLimits>,
@@ -44,6 +46,17 @@ struct Shared {
     ticks: Ticks,
     watches: RefCell<Vec<Weak<Watch>>>,
     drained: watch::Receiver<bool>,
+    tls_logged: Cell<Option<Instant>>,
+}
+
+impl Shared {
+    /// Logs a peer that speaks TLS: usually a client or a proxy with `https` where this port takes `http`.
+    fn log_tls(&self, peer: SocketAddr) {
+        if self.tls_logged.get().is_none_or(|at| at.elapsed() >= TLS_LOGGED) {
+            self.tls_logged.set(Some(Instant::now()));
+            tracing::warn!(%peer, "connection closed: the peer speaks TLS, and this port takes plain HTTP");
+        }
+    }
 }
 
 impl CoreThread {
@@ -75,7 +88,14 @@ impl CoreThread {
         let Self { limits, hops, mut sockets, drained, ended } = self;
         let ticks = Ticks::default();
         let core = app.core(ticks.clone());
-        let shared = Rc::new(Shared { limits, hops, ticks, watches: RefCell::default(), drained: drained.clone() });
+        let shared = Rc::new(Shared {
+            limits,
+            hops,
+            ticks,
+            watches: RefCell::default(),
+            drained: drained.clone(),
+            tls_logged: Cell::new(None),
+        });
         let sweep = tokio::task::spawn_local(sweep(shared.clone(), core.clone()));
         let mut connections = tokio::task::JoinSet::new();
         let mut stop = drained;
@@ -122,19 +142,20 @@ async fn connection<C: Serve>(shared: Rc<Shared>, core: Rc<C>, accepted: Accepte
     let connection = Connection { peer, hops: shared.hops.clone(), watch };
     let patience = shared.limits.head_timeout;
     let mut stop = shared.drained.clone();
-    let speaks_h2 = tokio::select! {
-        sniffed = tokio::time::timeout(patience, starts_with_preface(&socket)) => match sniffed {
-            Ok(Ok(speaks_h2)) => speaks_h2,
-            Ok(Err(_)) | Err(_) => return,
-        },
+    let first = tokio::select! {
+        first = tokio::time::timeout(patience, first_bytes::read(socket)) => first,
         // Nothing of a request has come: there is nothing to finish.
         _ = stop.wait_for(|stop| *stop) => return,
     };
+    let Ok(Ok((speaks, socket))) = first else { return };
     // How a connection ended is the caller's matter: its requests have their own lines in the log.
-    let _ended = if speaks_h2 {
-        serve_h2(&shared, core, connection, socket).await
-    } else {
-        serve_h1(&shared, core, connection, socket).await
+    let _ended = match speaks {
+        Speaks::Http2 => serve_h2(&shared, core, connection, socket).await,
+        Speaks::Http1 => serve_h1(&shared, core, connection, socket).await,
+        Speaks::Tls => {
+            shared.log_tls(peer);
+            return;
+        }
     };
 }
 
@@ -144,28 +165,11 @@ fn nonblocking(socket: std::net::TcpStream) -> io::Result<TcpStream> {
     TcpStream::from_std(socket)
 }
 
-/// Looks at the first bytes without taking them.
-async fn starts_with_preface(socket: &TcpStream) -> io::Result<bool> {
-    let mut space = [0; PREFACE.len()];
-    loop {
-        let count = socket.peek(&mut space).await?;
-        let seen = space.get(..count).unwrap_or_default();
-        match PREFACE.get(..count) {
-            // "PRI" could still be PROPFIND: enough is there to tell when it is longer than the method.
-            Some(start) if start == seen && count < 4 && count > 0 => {
-                tokio::time::sleep(Duration::from_millis(5)).await
-            }
-            Some(start) => return Ok(start == seen && count > 0),
-            None => return Ok(false),
-        }
-    }
-}
-
 async fn serve_h1<C: Serve>(
     shared: &Rc<Shared>,
     core: Rc<C>,
     connection: Connection,
-    socket: TcpStream,
+    socket: FirstBytes<TcpStream>,
 ) -> hyper::Result<()> {
     let gate = Gate::new(socket, shared.limits.clone(), connection.watch.clone());
     let heads = Cell::new(0_u64);
@@ -220,7 +224,7 @@ async fn serve_h2<C: Serve>(
     shared: &Rc<Shared>,
     core: Rc<C>,
     connection: Connection,
-    socket: TcpStream,
+    socket: FirstBytes<TcpStream>,
 ) -> hyper::Result<()> {
     connection.watch.upgrade();
     let gate = Gate::new(socket, shared.limits.clone(), connection.watch.clone());

@@ -3,6 +3,7 @@
 mod accept;
 mod budget;
 mod core;
+mod first_bytes;
 
 use std::future::Future;
 use std::io;

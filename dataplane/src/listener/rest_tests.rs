@@ -50,8 +50,9 @@ fn started() -> (Listener, BufReader<TcpStream>) {
         cores: 1,
         max_connections: 10,
         max_connections_per_address: 10,
-        http: HttpLimits { idle_timeout: REST, ..HttpLimits::default() },
-        hops: TrustedHops { count: 0, ranges: Vec::new() },
+        // No head timeout: what ends a connection before its first request is not time.
+        http: HttpLimits { idle_timeout: REST, head_timeout: Duration::from_secs(3600), ..HttpLimits::default() },
+        hops: TrustedHops::default(),
     };
     let listener = Listener::start(&settings, &Arc::new(Slow), &Arc::default(), count("connections")).unwrap();
     let stream = TcpStream::connect(listener.address).unwrap();
@@ -94,4 +95,21 @@ fn a_connection_at_rest_is_closed() {
     assert_eq!(ask(&mut stream, "/"), "HTTP/1.1 200 OK");
     let mut rest = String::new();
     assert_eq!(stream.read_line(&mut rest).unwrap(), 0, "the other side closes it");
+}
+
+#[test]
+fn a_peer_that_hangs_up_within_its_first_bytes_is_gone_at_once() {
+    for bytes in [&b""[..], b"P", b"PR", b"PRI"] {
+        let (_listener, mut stream) = started();
+        stream.get_mut().write_all(bytes).unwrap();
+        stream.get_mut().shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(stream.read_line(&mut String::new()).unwrap(), 0, "{bytes:?}");
+    }
+}
+
+#[test]
+fn a_peer_that_speaks_tls_is_closed() {
+    let (_listener, mut stream) = started();
+    stream.get_mut().write_all(&[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3]).unwrap();
+    assert_eq!(stream.read_line(&mut String::new()).unwrap_or_default(), 0);
 }

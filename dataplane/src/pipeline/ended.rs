@@ -40,8 +40,8 @@ pub struct Ended {
     pub began: Instant,
     /// Its correlation id.
     pub request_id: Box<str>,
-    /// Its trace id.
-    pub trace_id: Box<str>,
+    /// Its trace id, when the caller sent one.
+    pub trace_id: Option<Box<str>>,
     /// Its method.
     pub method: Method,
     /// Its protocol.
@@ -98,7 +98,7 @@ impl Ended {
             core: core.clone(),
             began: Instant::now(),
             request_id: ids.request.clone(),
-            trace_id: ids.trace.clone(),
+            trace_id: ids.trace().map(Into::into),
             method: request.method().clone(),
             version: request.version(),
             host: Box::default(),
@@ -188,7 +188,7 @@ impl Ended {
         self.core.log.write(&Line {
             time: self.core.clock.rfc3339(),
             request_id: &self.request_id,
-            trace_id: &self.trace_id,
+            trace_id: self.trace_id.as_deref(),
             tenant: self.tenant.as_ref().map(|tenant| tenant.name.as_str()),
             object: self.object.as_ref().map(|(object, _)| &**object),
             rule: self.object.as_ref().map(|(_, rule)| &**rule).filter(|rule| !rule.is_empty()),

@@ -167,7 +167,7 @@ pub(super) async fn keep(
         time: now,
         data: data.into(),
         dataraw: None,
-        traceparent: Some(head.ids.traceparent.as_ref().into()),
+        traceparent: head.ids.traceparent.as_deref().map(Into::into),
         unknown: false,
         sanitised: None,
         request_id: Some((&*head.ids.request).into()),
@@ -196,8 +196,9 @@ pub(super) async fn keep(
 fn id(head: &Head<'_>) -> Arc<str> {
     let key = head.headers.get(IDEMPOTENCY_KEY).and_then(|key| key.to_str().ok());
     let key = key.filter(|key| (1..=MAX_KEY_BYTES).contains(&key.len()));
-    // A trusted hop may send one request id with several requests: the trace's span is this one's alone.
-    let (key, own) = key.map_or((&*head.ids.request, &*head.ids.traceparent), |key| (key, ""));
+    // A trusted hop may send one request id with several requests.
+    let unique = head.ids.own.simple().to_string();
+    let (key, own) = key.map_or((&*head.ids.request, unique.as_str()), |key| (key, ""));
     let (method, caller) = head.caller.map_or(("", ""), |caller| (&*caller.method, &*caller.id));
     let scope = [method, caller, head.method.as_str(), head.host, head.target, own].map(str::as_bytes);
     format!("{key}#{}", Uuid::from_bytes(digest(scope)).simple()).into()

@@ -183,7 +183,7 @@ fn new_event(place: &Placement<'_>, ids: &Ids, mut part: Part, now_secs: i64) ->
             time: time.unwrap_or(now),
             data: Bytes::from(part.data.to_string()),
             dataraw: None,
-            traceparent: Some(ids.traceparent.as_ref().into()),
+            traceparent: ids.traceparent.as_deref().map(Into::into),
             unknown: part.unknown,
             sanitised: sanitised.map(Into::into),
             request_id: Some((&*ids.request).into()),

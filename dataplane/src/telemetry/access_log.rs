@@ -28,8 +28,8 @@ pub struct Line<'a> {
     pub time: String,
     /// The correlation id.
     pub request_id: &'a str,
-    /// The trace id (W3C).
-    pub trace_id: &'a str,
+    /// The trace id (W3C), when the caller sent one.
+    pub trace_id: Option<&'a str>,
     /// The tenant, once it is known.
     pub tenant: Option<&'a str>,
     /// The object that answered: `Route acme/agents`.
@@ -89,7 +89,7 @@ impl Line<'_> {
         let mut members = Members { out, before: b'{' };
         members.text("time", &self.time)?;
         members.text("request_id", self.request_id)?;
-        members.text("trace_id", self.trace_id)?;
+        members.some("trace_id", self.trace_id)?;
         members.some("tenant", self.tenant)?;
         members.some("object", self.object)?;
         members.some("rule", self.rule)?;
@@ -340,7 +340,7 @@ mod tests {
         let full = Line {
             time: "2026-01-02T03:04:05.006Z".to_owned(),
             request_id: "r",
-            trace_id: "t",
+            trace_id: Some("t"),
             tenant: Some("acme"),
             object: Some("Route acme/agents"),
             rule: Some("all"),
@@ -378,7 +378,7 @@ mod tests {
         });
         assert_eq!(written(&full), expected);
         let known_at_once = serde_json::json!({
-            "time": "", "request_id": "", "trace_id": "", "method": "", "host": "", "path": "", "protocol": "",
+            "time": "", "request_id": "", "method": "", "host": "", "path": "", "protocol": "",
             "address": null, "status": 0, "bytes_sent": 0, "duration_us": 0,
         });
         assert_eq!(written(&Line::default()), known_at_once);

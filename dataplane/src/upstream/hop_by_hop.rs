@@ -16,8 +16,8 @@ static OF_ONE_HOP: [HeaderName; 9] = [
     UPGRADE,
 ];
 
-/// Removes them, and those that Connection names, in either direction. What framing and routing rest on
-/// (Host, Content-Length) stays even when Connection names it.
+/// Removes them, and those that Connection names, in either direction. What framing, routing and trust rest on (Host,
+/// Content-Length, forwarding and identity fields, credentials) stays even when Connection names it.
 pub fn strip(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {
         for name in named(headers) {
@@ -42,6 +42,7 @@ fn named(headers: &HeaderMap) -> Vec<HeaderName> {
         .filter(|token| !token.eq_ignore_ascii_case(b"close") && !token.eq_ignore_ascii_case(b"keep-alive"))
         .filter_map(|token| HeaderName::from_bytes(token).ok())
         .filter(|name| name != http::header::HOST && name != http::header::CONTENT_LENGTH)
+        .filter(|name| !crate::http::of_whole_path(name.as_str()))
         .collect()
 }
 
@@ -54,7 +55,8 @@ mod tests {
         let mut headers = HeaderMap::new();
         for (name, value) in [
             ("connection", "close, X-Hop"),
-            ("connection", "content-length, host"),
+            ("connection", "content-length, host, x-forwarded-for, Authorization, x-postern-tenant, x-real-ip"),
+            ("x-forwarded-for", "198.51.100.7"),
             ("x-hop", "1"),
             ("host", "a.example"),
             ("content-length", "3"),
@@ -68,6 +70,6 @@ mod tests {
         strip(&mut headers);
         let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
-        assert_eq!(left, ["content-length", "host", "x-end"]);
+        assert_eq!(left, ["content-length", "host", "x-end", "x-forwarded-for"]);
     }
 }

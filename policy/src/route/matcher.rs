@@ -26,6 +26,10 @@ const MAX_REGEX_BYTES: usize = 256 * 1024;
 /// Bytes of a pattern's text.
 const MAX_PATTERN_BYTES: usize = 1024;
 
+/// The methods that a match takes when it names none.
+static ORDINARY: [Method; 7] =
+    [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::HEAD, Method::OPTIONS, Method::PATCH];
+
 /// Why a match cannot be made ready.
 #[derive(Debug, thiserror::Error)]
 pub enum MatchError {
@@ -142,8 +146,10 @@ impl<T> Candidate<T> {
         })
     }
 
-    fn takes_method(&self, method: &Method) -> bool {
-        self.methods.is_empty() || self.methods.contains(method)
+    /// The methods that it takes. One that names none takes the ordinary ones: TRACE shows an upstream's header fields
+    /// to scripts, and of others nobody knows what the upstream does with them.
+    fn methods(&self) -> &[Method] {
+        if self.methods.is_empty() { &ORDINARY } else { &self.methods }
     }
 
     fn takes_rest(&self, request: &RequestHead<'_>) -> bool {
@@ -263,10 +269,10 @@ fn first<'t, T: 't>(
         if !candidate.takes_rest(request) {
             continue;
         }
-        if candidate.takes_method(request.method) {
+        if candidate.methods().contains(request.method) {
             return Some(&candidate.target);
         }
-        allowed.extend(candidate.methods.iter());
+        allowed.extend(candidate.methods());
     }
     None
 }

@@ -181,3 +181,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_match_takes_unusual_methods_only_when_it_names_them() {
+    let named = MatchIr { methods: vec!["TRACE".into(), "PROPFIND".into(), "get".into()], ..prefix("/dav") };
+    let m = matcher(&[("a.example", prefix("/"), 0, "any"), ("a.example", named, 0, "dav")]);
+    for method in ["TRACE", "PROPFIND", "get", "GETS", "CONNECT"] {
+        let request =
+            |path: &str| Ask { method: Method::from_bytes(method.as_bytes()).unwrap(), ..get("a.example", path) };
+        assert!(
+            matches!(ask(&m, &request("/x")), Outcome::MethodNotAllowed(allowed) if allowed.len() == 7),
+            "{method}"
+        );
+        let named = ["TRACE", "PROPFIND", "get"].contains(&method);
+        assert_eq!(matches!(ask(&m, &request("/dav/x")), Outcome::Matched(&"dav")), named, "{method}");
+    }
+    for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+        let request = Ask { method: Method::from_bytes(method.as_bytes()).unwrap(), ..get("a.example", "/x") };
+        assert_eq!(ask(&m, &request), Outcome::Matched(&"any"), "{method}");
+    }
+}

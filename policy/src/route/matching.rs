@@ -33,10 +33,30 @@ fn one(spec: &MatchSpec, mut problems: Problems<'_>) -> MatchIr {
             None => PathMatchIr::Prefix("/".into()),
             Some(spec) => path_match(spec, problems.at("path")),
         },
-        methods: methods.iter().map(|method| Arc::from(method.as_str())).collect(),
+        methods: named_methods(methods, problems.at("methods")),
         headers: named(headers, true, problems.at("headers")),
         query: named(query_params, false, problems.at("queryParams")),
     }
+}
+
+fn named_methods(methods: &[String], mut problems: Problems<'_>) -> Vec<Arc<str>> {
+    for (index, method) in methods.iter().enumerate() {
+        let mut problems = problems.item(index);
+        let upper = method.to_ascii_uppercase();
+        let sound = method.starts_with(|c: char| c.is_ascii_alphabetic())
+            && method.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        if !sound {
+            problems.invalid(format!("{method:?} is not a method"), "write a method such as GET or PROPFIND");
+        } else if upper == "CONNECT" {
+            problems.warn("CONNECT is never taken", "leave it out");
+        } else if upper != *method {
+            problems.warn(
+                format!("{method} is another method than {upper}: methods are compared with their case"),
+                format!("write {upper}, unless callers really send {method}"),
+            );
+        }
+    }
+    methods.iter().map(|method| Arc::from(method.as_str())).collect()
 }
 
 fn path_match(spec: &PathMatchSpec, mut problems: Problems<'_>) -> PathMatchIr {

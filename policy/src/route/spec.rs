@@ -127,10 +127,11 @@ pub struct MatchSpec {
     /// On the path; every path when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathMatchSpec>,
-    /// One of these methods; none means any.
+    /// One of these methods; none means GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS. TRACE and methods of extensions
+    /// (PROPFIND) are refused unless they stand here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 9), extend("x-kubernetes-list-type" = "set"))]
-    pub methods: Vec<Method>,
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "set"), inner(length(min = 1, max = 32), regex(pattern = "^[A-Za-z][A-Za-z0-9_-]*$")))]
+    pub methods: Vec<String>,
     /// On header fields; all of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]

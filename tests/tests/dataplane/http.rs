@@ -1,9 +1,11 @@
 //! One unambiguous request, or none.
 
 use tests::client::{Client, Protocol, both, get, post, request};
+use tests::gateway::Gateway;
+use tests::manifests::route;
 use tests::upstream::Upstream;
 
-use super::{HOST, start};
+use super::{HOST, acme, start};
 
 #[test]
 fn what_two_parties_could_read_in_two_ways_reaches_no_upstream() {
@@ -126,7 +128,7 @@ fn identity_and_hop_by_hop_fields_do_not_pass() {
         assert_eq!(received.header("x-kept"), Some("1"));
         assert_eq!(received.header("host"), Some(HOST));
         assert_eq!(received.header("x-forwarded-for"), Some("127.0.0.1"));
-        assert!(received.header("traceparent").is_some());
+        assert_eq!(received.header("traceparent"), None);
     });
 }
 
@@ -147,6 +149,143 @@ fn an_upstream_gets_one_host_and_one_cookie_line_over_either_protocol() {
             assert_eq!(received.all("host"), [host], "{protocol:?}");
             assert_eq!(received.all("cookie"), ["a=1; b=2; c=3; d=4"], "{protocol:?}");
         }
+    });
+}
+
+#[test]
+fn forged_fields_of_every_family_stop_at_the_gateway() {
+    let forged = [
+        "x-user-id",
+        "x-forwarded-user",
+        "x-forwarded-groups",
+        "x-forwarded-preferred-username",
+        "x-forwarded-access-token",
+        "x-auth-request-email",
+        "x-remote-group",
+        "remote-user",
+        "x-webauth-user",
+        "x-consumer-id",
+        "cf-access-jwt-assertion",
+        "x-amzn-oidc-identity",
+        "x-ms-client-principal-id",
+        "impersonate-user",
+        "x-original-url",
+        "x-original-uri",
+        "x-rewrite-url",
+        "x-goog-authenticated-user-email",
+        "user",
+        "roles",
+        "proxy",
+        "x-http-method-override",
+        "x-real-ip",
+        "true-client-ip",
+        "x-forwarded-port",
+        "x-forwarded-prefix",
+        "x-forwarded-scheme",
+        "x-forwarded-ssl",
+        "forwarded",
+        "x-ssl-client-cn",
+        "client-cert",
+        "x_user_id",
+        "x_forwarded_for",
+        "any_name",
+    ];
+    both(|protocol| {
+        let upstream = Upstream::echo().unwrap();
+        let gateway = start(&upstream, "");
+        let request =
+            forged.iter().fold(get(HOST, "/").header("x-kept", "1"), |request, name| request.header(name, "forged"));
+        assert_eq!(request.send(gateway.address).unwrap().status, 200);
+        let received = upstream.received().pop().unwrap();
+        let through: Vec<_> = received.headers.iter().filter(|(_, value)| value == "forged").collect();
+        assert!(through.is_empty(), "{protocol:?}: {through:?}");
+        assert_eq!(received.header("x-kept"), Some("1"));
+    });
+}
+
+#[test]
+fn a_trusted_proxy_sets_the_fields_that_the_installation_names() {
+    both(|protocol| {
+        let upstream = Upstream::echo().unwrap();
+        let named =
+            ["--trusted-header", "x-auth-request-user", "--keep-header", "any_name", "--remove-header", "x-internal-*"];
+        for (trusted, arguments) in [(false, &[][..]), (true, &["--trusted-proxy", "127.0.0.0/8"])] {
+            let all = [&["--cores", "1"], &named[..], arguments].concat();
+            let gateway = Gateway::start_with(&acme(&upstream, ""), &all).unwrap();
+            let sent = [
+                "x-auth-request-user",
+                "x-auth-request-email",
+                "any_name",
+                "other_name",
+                "x-internal-zone",
+                "x-real-ip",
+            ];
+            let request = sent.iter().fold(get(HOST, "/"), |request, name| request.header(name, "1"));
+            assert_eq!(request.send(gateway.address).unwrap().status, 200);
+            let received = upstream.received().pop().unwrap();
+            let through = sent.iter().copied().filter(|name| received.header(name).is_some()).collect::<Vec<_>>();
+            let wanted = if trusted { &["x-auth-request-user", "any_name", "x-real-ip"][..] } else { &["any_name"] };
+            assert_eq!(through, wanted, "{protocol:?} {trusted}");
+        }
+    });
+}
+
+#[test]
+fn connection_takes_no_forwarding_field_away() {
+    let upstream = Upstream::echo().unwrap();
+    let gateway = Gateway::start_with(&acme(&upstream, ""), &["--trusted-proxy", "127.0.0.0/8"]).unwrap();
+    let answer = get(HOST, "/")
+        .header("connection", "x-forwarded-for, x-real-ip, x-hop")
+        .header("x-forwarded-for", "198.51.100.7")
+        .header("x-real-ip", "198.51.100.7")
+        .header("x-hop", "1")
+        .send(gateway.address)
+        .unwrap();
+    assert_eq!(answer.status, 200);
+    let received = upstream.received().pop().unwrap();
+    assert_eq!(received.all("x-forwarded-for"), ["198.51.100.7, 127.0.0.1"]);
+    assert_eq!((received.header("x-real-ip"), received.header("x-hop")), (Some("198.51.100.7"), None));
+}
+
+#[test]
+fn unusual_methods_pass_only_where_a_route_lists_them() {
+    both(|protocol| {
+        let upstream = Upstream::echo().unwrap();
+        let listed = route("dav", "/dav", "").replace("value: /dav}", "value: /dav}, methods: [PROPFIND, TRACE, get]");
+        let gateway = Gateway::start(&(acme(&upstream, "") + &listed)).unwrap();
+        for method in ["TRACE", "PROPFIND", "get"] {
+            let refused = request(method, HOST, "/x").send(gateway.address).unwrap();
+            assert_eq!(
+                (refused.status, refused.reason().as_str()),
+                (405, "method_not_allowed"),
+                "{protocol:?} {method}"
+            );
+            let answer = request(method, HOST, "/dav").send(gateway.address).unwrap();
+            assert_eq!((answer.status, answer.text()), (200, format!("{method} /dav HTTP/1.1")), "{protocol:?}");
+        }
+    });
+}
+
+#[test]
+fn a_trace_context_passes_unchanged_and_none_is_added() {
+    both(|protocol| {
+        let upstream = Upstream::echo().unwrap();
+        let gateway = start(&upstream, "");
+        let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let traced = get(HOST, "/").header("traceparent", parent).header("tracestate", "a=b");
+        let answer = traced.send(gateway.address).unwrap();
+        let received = upstream.received().pop().unwrap();
+        assert_eq!(
+            (received.all("traceparent"), received.all("tracestate")),
+            (vec![parent], vec!["a=b"]),
+            "{protocol:?}"
+        );
+        let line = gateway.wait_printed(answer.header("x-request-id").unwrap());
+        assert!(line.contains(r#""trace_id":"0af7651916cd43dd8448eb211c80319c""#), "{line}");
+
+        get(HOST, "/").send(gateway.address).unwrap();
+        let received = upstream.received().pop().unwrap();
+        assert_eq!((received.all("traceparent"), received.all("tracestate")), (vec![], vec![]), "{protocol:?}");
     });
 }
 

@@ -12,7 +12,7 @@ use super::HOST;
 #[test]
 fn who_has_not_been_told_everything_says_later_and_not_never() {
     let data = tempfile::tempdir().unwrap();
-    let hops = TrustedHops { count: 0, ranges: Vec::new() };
+    let hops = TrustedHops::default();
     let listener = ListenerSettings {
         address: free_address().unwrap(),
         cores: 1,
