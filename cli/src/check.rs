@@ -1,6 +1,7 @@
 //! `postern check DIR`: what is wrong with the manifests of a directory, or with what a cluster has: all of it, where it
 //! stands, and what to do.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,6 +9,7 @@ use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnost
 use operator::compile::compile;
 use operator::gather::files::Files;
 use operator::gather::place::Place;
+use operator::gather::{Gathered, walk};
 use policy::problem::{Problem, ProblemKind, Severity};
 use policy::snapshot::{Revision, Snapshot};
 use serde::Serialize;
@@ -113,29 +115,104 @@ pub fn run(args: &Args) -> ExitCode {
         Err(error) => return out::failed(&error, out::TROUBLE),
     };
     let compiled = compile(&files.gathered, &Snapshot::default(), Revision::default());
-    let all = findings(&files, &compiled.problems);
-    let errors = all.iter().filter(|finding| finding.severity == Severity::Error).count();
+    let mut all = findings(&files, &compiled.problems);
+    all.extend(nothing_to_check(&args.source, &files));
+    let errors = errors_in(&all);
     match args.output {
         Output::Json => {
-            let report = serde_json::json!({"errors": errors, "warnings": all.len() - errors, "problems": all});
-            out::line(report);
+            let objects: BTreeMap<&str, usize> = counted(&files).into_iter().collect();
+            let warnings = all.len() - errors;
+            out::line(serde_json::json!({
+                "errors": errors, "warnings": warnings, "objects": objects, "foreign": files.foreign, "problems": all,
+            }));
         }
-        Output::Text => text(&all, errors, &compiled.snapshot),
+        Output::Text => text(&all, &files),
     }
     if errors > 0 { ExitCode::from(out::FAULT) } else { ExitCode::SUCCESS }
 }
 
-fn text(all: &[Finding], errors: usize, snapshot: &Snapshot) {
+/// The finding of a place that holds nothing of Postern's: most likely it is not the one that was meant.
+fn nothing_to_check(source: &Source, files: &Files) -> Option<Finding> {
+    let own = counted(files).iter().take(OWN_KINDS).map(|(_, count)| count).sum::<usize>();
+    if own > 0 || !files.problems.is_empty() {
+        return None;
+    }
+    let (message, help) = match source {
+        Source::Files(path) => (
+            format!("no manifest of Postern in {}", path.display()),
+            format!("name the folder with your manifests: files that end in {} are read", walk::ENDINGS.join(", ")),
+        ),
+        Source::Cluster(_) => (
+            "no object of Postern in the cluster".to_owned(),
+            "name the context with `cluster:CONTEXT`, and see `kubectl get postern -A`".to_owned(),
+        ),
+    };
+    let (object, field, place) = (None, String::new(), None);
+    let (severity, kind) = (Severity::Error, ProblemKind::Invalid);
+    Some(Finding { object, field, message, help, severity, kind, file: None, line: None, column: None, place })
+}
+
+/// How many of [`counted`] are kinds of Postern.
+const OWN_KINDS: usize = 4;
+
+/// Every kind that is read, with the number of its objects.
+fn counted(files: &Files) -> Vec<(&'static str, usize)> {
+    let Gathered {
+        tenants,
+        routes,
+        rate_limit_policies,
+        webhook_sources,
+        secrets,
+        config_maps,
+        services,
+        endpoint_slices,
+        namespaces,
+        grants,
+        installation: _,
+        problems: _,
+    } = &files.gathered;
+    vec![
+        ("tenant", tenants.len()),
+        ("route", routes.len()),
+        ("rate limit policy", rate_limit_policies.len()),
+        ("webhook source", webhook_sources.len()),
+        ("secret", secrets.len()),
+        ("config map", config_maps.len()),
+        ("service", services.len()),
+        ("endpoint slice", endpoint_slices.len()),
+        ("namespace", namespaces.len()),
+        ("reference grant", grants.len()),
+    ]
+}
+
+/// `1 error`, `2 errors`, `2 policies`.
+fn plural(count: usize, one: &str) -> String {
+    match (count, one.strip_suffix('y')) {
+        (1, _) => format!("1 {one}"),
+        (_, Some(stem)) => format!("{count} {stem}ies"),
+        (_, None) => format!("{count} {one}s"),
+    }
+}
+
+fn text(all: &[Finding], files: &Files) {
     for finding in all {
         out::line(rendered(finding));
     }
-    let objects: usize = snapshot.tenants.iter().map(|tenant| tenant.objects.len() + tenant.rate_limits.len()).sum();
-    let tenants = snapshot.tenants.len();
-    let warnings = all.len() - errors;
-    match errors {
-        0 => out::note(format_args!("{tenants} tenants, {objects} objects: no errors, {warnings} warnings")),
-        _ => out::note(format_args!("{errors} errors, {warnings} warnings")),
-    }
+    let objects: Vec<String> = counted(files)
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(kind, count)| plural(count, kind))
+        .chain((files.foreign > 0).then(|| format!("{} left out", plural(files.foreign, "foreign object"))))
+        .collect();
+    let objects = if objects.is_empty() { "no objects".to_owned() } else { objects.join(", ") };
+    let errors = errors_in(all);
+    let warnings = plural(all.len() - errors, "warning");
+    let errors = if errors == 0 { "no errors".to_owned() } else { plural(errors, "error") };
+    out::note(format_args!("{objects}: {errors}, {warnings}"));
+}
+
+fn errors_in(all: &[Finding]) -> usize {
+    all.iter().filter(|finding| finding.severity == Severity::Error).count()
 }
 
 /// Lines of a Secret are never printed: only where they are.

@@ -63,3 +63,50 @@ fn a_directory_that_is_not_there_is_the_callers_trouble() {
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("could not list /nowhere/at/all"));
 }
+
+const TENANT: &str = "apiVersion: postern.dev/v1alpha1
+kind: Tenant
+metadata: {name: acme}
+spec: {namespaces: {names: [acme]}, hostnames: [a.example]}
+";
+
+/// What `check` of one file says at its end, and its exit code.
+fn summary(name: &str, content: &str) -> (Option<i32>, String) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join(name), content).unwrap();
+    let output = check(dir.path(), &[]);
+    (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+}
+
+#[test]
+fn objects_are_counted_by_kind_in_every_form_of_a_manifest() {
+    let listed = format!("apiVersion: v1\nkind: List\nitems:\n- {}", TENANT.trim_end().replace('\n', "\n  "));
+    let json =
+        "{\n\t\"apiVersion\": \"postern.dev/v1alpha1\",\n\t\"kind\": \"Tenant\",\n\t\"metadata\": {\"name\": \"acme\"},
+\t\"spec\": {\"namespaces\": {\"names\": [\"acme\"]}, \"hostnames\": [\"a.example\"]}\n}";
+    for (name, content) in [("a.yaml", TENANT), ("a.yml", &listed), ("a.json", json), ("a.yaml", json)] {
+        let (code, said) = summary(name, content);
+        assert_eq!((code, said.trim()), (Some(0), "1 tenant: no errors, 0 warnings"), "{name}");
+    }
+    let foreign =
+        format!("{TENANT}---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: d, namespace: acme}}\n");
+    assert!(summary("a.yaml", &foreign).1.contains("1 tenant, 1 foreign object left out: no errors"));
+}
+
+#[test]
+fn a_list_of_one_kind_is_named_and_not_left_out() {
+    for kind in ["apiVersion: postern.dev/v1alpha1\nkind: RouteList", "apiVersion: v1\nkind: SecretList"] {
+        let (code, said) = summary("a.yaml", &format!("{kind}\nitems: []\n"));
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("List` is not read") && said.contains("no objects: 1 error, 0 warnings"), "{said}");
+    }
+}
+
+#[test]
+fn a_folder_without_a_manifest_is_an_error() {
+    for (name, content) in [("README.md", "x"), ("a.yaml", ""), ("a.yaml", "apiVersion: v1\nkind: Pod\n")] {
+        let (code, said) = summary(name, content);
+        assert!(code == Some(1) && said.contains("no manifest of Postern in"), "{said}");
+        assert!(said.contains("1 error, 0 warnings"), "{said}");
+    }
+}

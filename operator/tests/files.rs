@@ -90,6 +90,27 @@ fn what_is_no_object_of_ours_is_told_or_left_alone() {
 }
 
 #[test]
+fn null_is_read_as_absent_in_kinds_of_kubernetes() {
+    let slice = "apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: NAME, namespace: acme, labels: {kubernetes.io/service-name: up}}
+addressType: IPv4
+";
+    let empty = format!("{}ports: null\nendpoints: null\n", slice.replace("NAME", "empty"));
+    let full = "ports: [{name: null, port: 1}]
+endpoints: [{addresses: [127.0.0.1], conditions: {ready: true, serving: null}}, {addresses: null, conditions: null}]
+";
+    let full = slice.replace("NAME", "full") + full;
+    let service =
+        "apiVersion: v1\nkind: Service\nmetadata: {name: up, namespace: acme}\nspec: {type: null, ports: null}\n";
+    let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c, namespace: acme}\ndata: null\n";
+    let files = read(&dir(&[("a.yaml", &empty), ("b.yaml", &full), ("c.yaml", service), ("d.yaml", map)]));
+    assert_eq!(files.gathered.problems, Default::default());
+    let gathered = &files.gathered;
+    assert_eq!((gathered.services.len(), gathered.config_maps.len(), gathered.endpoint_slices.len()), (1, 1, 2));
+}
+
+#[test]
 fn secrets_are_read_from_both_forms_and_never_printed() {
     let secret = "apiVersion: v1
 kind: Secret

@@ -8,6 +8,7 @@ use base64::Engine as _;
 use policy::problem::Problems;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::{Meta, Raw};
 
@@ -141,10 +142,27 @@ pub struct GrantTo {
     pub name: Option<String>,
 }
 
+/// A field that is there. Null means that it is not, as the API server writes empty lists.
+fn there<'r>(raw: &'r Raw, field: &str) -> Option<&'r Value> {
+    raw.value.get(field).filter(|value| !value.is_null())
+}
+
+/// The value without members that are null; lists keep their places.
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let fields = fields.iter().filter(|(_, value)| !value.is_null());
+            fields.map(|(name, value)| (name.clone(), without_nulls(value))).collect()
+        }
+        Value::Array(items) => items.iter().map(without_nulls).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
+    }
+}
+
 /// Reads the part of an object that matters, or records why it cannot be read. Not for Secrets: a message may
 /// quote a value.
 fn part<T: DeserializeOwned>(raw: &Raw, field: &str, problems: &mut Problems<'_>) -> Option<T> {
-    let value = raw.value.get(field)?;
+    let value = without_nulls(there(raw, field)?);
     match serde_path_to_error::deserialize::<_, T>(value) {
         Ok(part) => Some(part),
         Err(error) => {
@@ -191,7 +209,7 @@ impl Secret {
 impl ConfigMap {
     /// Reads `data`.
     pub fn read(raw: &Raw, problems: &mut Problems<'_>) -> Option<Self> {
-        let data = match raw.value.get("data") {
+        let data = match there(raw, "data") {
             None => BTreeMap::new(),
             Some(_) => part(raw, "data", problems)?,
         };
@@ -232,11 +250,11 @@ impl EndpointSlice {
                 .invalid(format!("{address_type} is not forwarded to"), "use addresses of type IPv4 or IPv6");
             return None;
         }
-        let ports = match raw.value.get("ports") {
+        let ports = match there(raw, "ports") {
             None => Vec::new(),
             Some(_) => part(raw, "ports", problems)?,
         };
-        let endpoints = match raw.value.get("endpoints") {
+        let endpoints = match there(raw, "endpoints") {
             None => Vec::new(),
             Some(_) => part(raw, "endpoints", problems)?,
         };

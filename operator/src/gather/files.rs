@@ -25,6 +25,8 @@ pub struct Files {
     pub sources: Sources,
     /// What is wrong with files, and with documents that are no objects.
     pub problems: Vec<FileProblem>,
+    /// Objects of kinds that a gateway does not read, and that are left out.
+    pub foreign: usize,
     read: BTreeMap<PathBuf, Arc<Content>>,
 }
 
@@ -40,7 +42,7 @@ impl fmt::Debug for Content {
     }
 }
 
-/// Reads every `*.yaml` and `*.yml` below `dir`; hidden ones are left out. What `previous` knew of a file that
+/// Reads every `*.yaml`, `*.yml` and `*.json` below `dir`; hidden ones are left out. What `previous` knew of a file that
 /// cannot be read now stays.
 ///
 /// # Errors
@@ -72,13 +74,23 @@ pub fn read(dir: &Path, previous: Option<&Files>) -> Result<Files, walk::WalkErr
 fn parse(path: PathBuf, text: String, problems: &mut Vec<FileProblem>) -> Option<Content> {
     let text = Arc::new(Text { path, text });
     match yaml::documents(&text.text) {
-        Ok(documents) => Some(Content { text, documents }),
+        Ok(documents) => Some(Content { documents: documents.into_iter().flat_map(unfolded).collect(), text }),
         Err(error) => {
             let place = Place::at(&text, error.at..error.at + 1);
             let help = "correct the YAML; until then the whole file counts as unread";
             problems.push(FileProblem::new(place, error.message, help));
             None
         }
+    }
+}
+
+/// The items of a `List`, as `kubectl get -o yaml` writes several objects; any other document itself.
+fn unfolded(document: Document) -> Vec<Document> {
+    let text = |name: &str| document.value.get(name).and_then(Value::as_str);
+    let is_list = (text("apiVersion"), text("kind")) == (Some("v1"), Some("List"));
+    match document.items().filter(|_| is_list) {
+        Some(items) => items,
+        None => vec![document],
     }
 }
 
@@ -114,6 +126,13 @@ fn kind_of(value: &Value) -> Said {
         let help = "write apiVersion, kind, metadata and spec, or move it out of the directory".to_owned();
         return Said::Wrong("", "is no Kubernetes object".to_owned(), help);
     }
+    // Lists of one kind are what the API server answers; `kubectl get` writes `List`.
+    let of_known =
+        kind.strip_suffix("List").and_then(|item| known.iter().find(|(known, ..)| known.to_string() == item));
+    if kind == "List" || of_known.is_some_and(|(_, wanted, _)| *wanted == group) {
+        let help = "write `apiVersion: v1`, `kind: List` and whole objects in `items`, or the objects themselves";
+        return Said::Wrong("kind", format!("`{kind}` is not read"), help.to_owned());
+    }
     let named = known.iter().find(|(known, ..)| known.to_string() == kind);
     match named {
         Some((kind, wanted, versions)) if *wanted == group && versions.contains(&version) => Said::Known(*kind),
@@ -139,7 +158,10 @@ impl Files {
     fn document(&mut self, text: &Arc<Text>, document: &Document) {
         let kind = match kind_of(&document.value) {
             Said::Known(kind) => kind,
-            Said::Foreign => return,
+            Said::Foreign => {
+                self.foreign += 1;
+                return;
+            }
             Said::Wrong(field, message, help) => {
                 let place = Place::of(text, document, field);
                 self.problems.push(FileProblem::new(place, message, help));

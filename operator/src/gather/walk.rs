@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 pub const MAX_FILE_BYTES: u64 = 4 << 20;
 /// The most files that are read.
 pub const MAX_FILES: usize = 10_000;
+/// How the names of manifests end.
+pub const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 /// How deep directories may nest.
 pub const MAX_DEPTH: usize = 16;
 
@@ -36,7 +38,7 @@ pub struct Found {
     pub text: Result<String, String>,
 }
 
-/// Every `*.yaml` and `*.yml` below `dir`, by path. A name that starts with a dot is hidden. `dir` may also be
+/// Every `*.yaml`, `*.yml` and `*.json` below `dir`, which are the files that kubectl reads, by path. A name that starts with a dot is hidden. `dir` may also be
 /// one file.
 ///
 /// # Errors
@@ -65,7 +67,7 @@ fn list(dir: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> Result<(), WalkEr
         if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')) {
             continue;
         }
-        let manifest = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+        let manifest = path.extension().is_some_and(|extension| ENDINGS.iter().any(|ending| extension == *ending));
         if path.is_dir() {
             list(&path, depth + 1, paths)?;
         } else if manifest {

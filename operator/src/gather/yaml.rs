@@ -53,6 +53,37 @@ pub struct SyntaxError {
     pub at: usize,
 }
 
+impl Document {
+    /// The items of a `List`, each with the places of its own fields; `None` when this is not one, or has no list.
+    pub(super) fn items(&self) -> Option<Vec<Self>> {
+        let items = self.value.get("items").and_then(Value::as_array)?;
+        let mut documents: Vec<Self> =
+            items.iter().map(|value| Self { value: value.clone(), ..Self::default() }).collect();
+
+        for (path, spot) in &self.spots {
+            if let Some((index, field)) = item(path)
+                && let Some(document) = documents.get_mut(index)
+            {
+                document.spots.insert(field.to_owned(), spot.clone());
+            }
+        }
+        for Fault { field, message, help } in &self.faults {
+            if let Some((index, field)) = item(field)
+                && let Some(document) = documents.get_mut(index)
+            {
+                document.faults.push(Fault { field: field.to_owned(), message: message.clone(), help });
+            }
+        }
+        Some(documents)
+    }
+}
+
+/// `items[7].spec.rules` as 7 and `spec.rules`.
+fn item(path: &str) -> Option<(usize, &str)> {
+    let (index, rest) = path.strip_prefix("items[")?.split_once(']')?;
+    Some((index.parse().ok()?, rest.strip_prefix('.').unwrap_or(rest)))
+}
+
 enum Frame {
     Map { path: String, map: Map<String, Value>, key: Option<(String, Range<usize>)> },
     List { path: String, list: Vec<Value> },
@@ -71,6 +102,16 @@ struct Builder<'t> {
 /// # Errors
 /// [`SyntaxError`], with nothing read: half a file is not what anybody wrote.
 pub fn documents(text: &str) -> Result<Vec<Document>, SyntaxError> {
+    // JSON may be indented with tabs, YAML may not. JSON has them between its tokens only.
+    let spaced = text.trim_start().starts_with(['{', '[']).then(|| text.replace('\t', " "));
+    parsed(spaced.as_deref().unwrap_or(text)).or_else(|error| match serde_json::from_str::<Value>(text) {
+        // JSON that YAML has no escapes for; its fields have no places.
+        Ok(value) => Ok(vec![Document { value, ..Document::default() }]),
+        Err(_) => Err(error),
+    })
+}
+
+fn parsed(text: &str) -> Result<Vec<Document>, SyntaxError> {
     let bytes = if text.is_ascii() { Vec::new() } else { text.char_indices().map(|(at, _)| at).collect() };
     let mut builder = Builder { text, bytes, stack: Vec::new(), document: Document::default() };
     let mut found = Vec::new();
@@ -278,6 +319,23 @@ mod tests {
         }
         assert!(one(&text).value["a39"][0].is_null());
         assert!(documents(&"[".repeat(MAX_DEPTH + 1)).is_err());
+    }
+
+    #[test]
+    fn json_is_read_as_it_is_written() {
+        let document = one("{\n\t\"kind\": \"Route\",\n\t\"text\": \"\\ud83d\\ude00 \\/ \\t\"\n}");
+        assert_eq!(document.value, json!({"kind": "Route", "text": "\u{1f600} / \t"}));
+        assert!(documents("{\"a\": \"\\ud83d\"}").is_err() || !one("{\"a\": \"\\ud83d\"}").faults.is_empty());
+    }
+
+    #[test]
+    fn items_of_a_list_keep_their_places() {
+        let text = "kind: List\nitems:\n- kind: Route\n  spec: {a: 1}\n- {kind: Tenant, kind: Tenant}\n";
+        let items = one(text).items().unwrap();
+        assert_eq!((items.len(), &items[1].value), (2, &json!({"kind": "Tenant"})));
+        assert_eq!(&text[items[0].spots["spec.a"].scalar.clone().unwrap()], "1");
+        assert_eq!(items[1].faults[0].field, "kind");
+        assert!(one("kind: List").items().is_none());
     }
 
     #[test]
