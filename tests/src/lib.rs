@@ -1,6 +1,7 @@
 //! The harness of the test binaries: processes, upstreams and clients on free loopback ports.
 
 pub mod attack;
+pub mod chromium;
 pub mod client;
 pub mod count;
 pub mod disk;
