@@ -26,7 +26,7 @@ fn dead(id: &str) -> Entry {
         sanitised: None,
         request_id: None,
     };
-    let new = NewEvent { event, dedupe_window: Duration::from_secs(60), pending_bytes: 1 << 20 };
+    let new = NewEvent { event, dedupe_window: Duration::from_secs(60), pending_bytes: 1 << 20, dead_when_full: None };
     Entry::Dead { new, reason: "unclaimed".into(), retention: Duration::from_secs(3600), violations: None }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use policy::names::TenantName;
+use policy::refusal::Reason;
 use serde::{Deserialize, Serialize};
 
 use super::spool::Shard;
@@ -18,6 +19,22 @@ pub struct NewEvent {
     pub dedupe_window: Duration,
     /// What its tenant may have in the spool, dead letters included.
     pub pending_bytes: u64,
+    /// On a shared source: when the tenant is full, the event is a dead letter that is kept for so long, so that the
+    /// neighbours of its POST are accepted. On others the POST is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_when_full: Option<Duration>,
+}
+
+impl NewEvent {
+    /// The dead letter that stands in for an event of a full tenant.
+    fn dead_when_full(self) -> Entry {
+        match self.dead_when_full {
+            Some(retention) => {
+                Entry::Dead { new: self, reason: Reason::PendingFull.word().into(), retention, violations: None }
+            }
+            None => Entry::Deliver(self),
+        }
+    }
 }
 
 /// One entry of a POST.
@@ -67,6 +84,13 @@ pub struct Accepted {
     pub duplicate: bool,
 }
 
+/// A POST is durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Durable {
+    /// Entries of a full tenant are dead letters.
+    pub pending_full: bool,
+}
+
 /// Why nothing of a POST was accepted. Each is a 503 with `Retry-After`.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AcceptError {
@@ -97,26 +121,37 @@ pub enum EventPath {
 }
 
 impl EventPath {
-    /// Makes all entries of one POST durable, in their order. Where one tenant is full, the other tenants' entries are
-    /// durable nevertheless: the POST comes again, for as long as that lasts, and must not hold them up.
+    /// Makes all entries of one POST durable, in their order. Where a tenant is full, its entries of a shared source are
+    /// dead letters, from a reserve. Where that is used up, too, the entries of the other tenants are durable
+    /// nevertheless: the POST comes again, for as long as that lasts, and must not hold them up.
     ///
     /// # Errors
     /// [`AcceptError`]; the POST is to be sent again then.
-    pub async fn accept(&self, mut entries: Vec<Entry>) -> Result<(), AcceptError> {
-        let mut refused = None;
-        while several_tenants(&entries) {
+    pub async fn accept(&self, mut entries: Vec<Entry>) -> Result<Durable, AcceptError> {
+        let (mut durable, mut refused) = (Durable::default(), None);
+        while several_tenants(&entries) || entries.iter().any(dies_when_full) {
             match self.accept_all(entries.clone()).await {
                 Err(AcceptError::PendingFull { tenant }) => {
-                    entries.retain(|entry| entry.parts().0.event.tenant != tenant);
-                    refused = refused.or(Some(AcceptError::PendingFull { tenant }));
+                    let is_full = |entry: &Entry| entry.parts().0.event.tenant == tenant;
+                    if entries.iter().any(|entry| is_full(entry) && dies_when_full(entry)) {
+                        durable.pending_full = true;
+                        entries = entries
+                            .into_iter()
+                            .map(|entry| if is_full(&entry) { dead(entry) } else { entry })
+                            .collect();
+                    } else {
+                        entries.retain(|entry| !is_full(entry));
+                        refused = refused.or(Some(AcceptError::PendingFull { tenant }));
+                    }
                 }
-                Ok(()) => return refused.map_or(Ok(()), Err),
+                Ok(()) => return refused.map_or(Ok(durable), Err),
                 Err(error) => return Err(error),
             }
         }
         match (self.accept_all(entries).await, refused) {
             (Ok(()), Some(refused)) => Err(refused),
-            (result, _) => result,
+            (Ok(()), None) => Ok(durable),
+            (Err(error), _) => Err(error),
         }
     }
 
@@ -134,6 +169,18 @@ impl EventPath {
             Self::Spool(shard) => shard.append(entries).await.map(drop),
             Self::Broker(brokered) => brokered.accept(entries).await,
         }
+    }
+}
+
+/// Whether the entry may become a dead letter instead of refusing its POST.
+fn dies_when_full(entry: &Entry) -> bool {
+    matches!(entry, Entry::Deliver(new) if new.dead_when_full.is_some())
+}
+
+fn dead(entry: Entry) -> Entry {
+    match entry {
+        Entry::Deliver(new) => new.dead_when_full(),
+        dead @ Entry::Dead { .. } => dead,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use policy::names::TenantName;
 
@@ -15,6 +15,39 @@ pub struct TenantDepth {
     pub rows: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// The bytes of requests to Routes among them.
+    pub request_bytes: u64,
+}
+
+/// How the depth of a tenant changes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct DepthChange {
+    pub(super) rows: i64,
+    pub(super) bytes: i64,
+    pub(super) request_bytes: i64,
+}
+
+impl DepthChange {
+    /// One row more, or less.
+    pub(super) fn row(sign: i64, bytes: i64, is_request: bool) -> Self {
+        Self { rows: sign, bytes: sign * bytes, request_bytes: if is_request { sign * bytes } else { 0 } }
+    }
+
+    pub(super) fn add(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.bytes += other.bytes;
+        self.request_bytes += other.request_bytes;
+    }
+}
+
+impl TenantDepth {
+    pub(super) fn changed(self, change: DepthChange) -> Self {
+        Self {
+            rows: self.rows.saturating_add_signed(change.rows),
+            bytes: self.bytes.saturating_add_signed(change.bytes),
+            request_bytes: self.request_bytes.saturating_add_signed(change.request_bytes),
+        }
+    }
 }
 
 /// Totals since start, and the depth now.
@@ -82,8 +115,21 @@ pub struct Counters {
     pub certificates_refused: AtomicU64,
     /// What became of entries and attempts.
     pub outcomes: Outcomes,
+    /// What everything in the spool weighs.
+    weight: AtomicI64,
+    /// Bytes of the store's file that are in use.
+    pub store_used: AtomicU64,
+    /// Up to how many accepting may fill it; 0 without a store.
+    pub store_accepting: AtomicU64,
     depth: Mutex<BTreeMap<TenantName, TenantDepth>>,
+    oldest: Mutex<BTreeMap<&'static str, Option<i64>>>,
+    lags: Mutex<BTreeMap<u16, i64>>,
 }
+
+/// An event is in the store of a shard.
+pub const IN_SHARD: &str = "shard";
+/// An event is in the hands of a delivery worker, which has not acknowledged it to the broker.
+pub const HELD: &str = "held";
 
 pub(super) fn add(counter: &AtomicU64, n: u64) {
     counter.fetch_add(n, Ordering::Relaxed);
@@ -100,14 +146,44 @@ impl Counters {
         self.lock().get(tenant).copied().unwrap_or_default()
     }
 
-    pub(super) fn change_depth(&self, tenant: &TenantName, rows: i64, bytes: i64) {
+    /// What everything in the spool weighs.
+    pub(super) fn weight(&self) -> u64 {
+        self.weight.load(Ordering::Relaxed).max(0).unsigned_abs()
+    }
+
+    /// How many tenants have something in the spool.
+    pub(super) fn tenants(&self) -> u64 {
+        self.lock().len() as u64
+    }
+
+    pub(super) fn change_depth(&self, tenant: &TenantName, change: DepthChange) {
         let mut depth = self.lock();
         let now = depth.entry(tenant.clone()).or_default();
-        now.rows = now.rows.saturating_add_signed(rows);
-        now.bytes = now.bytes.saturating_add_signed(bytes);
+        *now = now.changed(change);
+        self.weight.fetch_add(change.bytes, Ordering::Relaxed);
         if now.rows == 0 {
             depth.remove(tenant);
         }
+    }
+
+    /// Since when the oldest pending event of each place is there, in milliseconds since the epoch.
+    #[must_use]
+    pub fn oldest(&self) -> BTreeMap<&'static str, Option<i64>> {
+        self.oldest.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_oldest(&self, place: &'static str, since_ms: Option<i64>) {
+        self.oldest.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(place, since_ms);
+    }
+
+    /// The lag of each partition in milliseconds, as far as this process can say.
+    #[must_use]
+    pub fn lags(&self) -> BTreeMap<u16, i64> {
+        self.lags.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_lags(&self, lags: BTreeMap<u16, i64>) {
+        *self.lags.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = lags;
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<TenantName, TenantDepth>> {

@@ -28,7 +28,7 @@ use accept::Dead;
 pub use accept::{AcceptError, Accepted, Entry, EventPath, NewEvent};
 pub use brokered::Brokered;
 pub use claim::Key;
-pub use counters::{Counters, TenantDepth};
+pub use counters::{Counters, HELD, IN_SHARD, TenantDepth};
 pub use envelope::{Envelope, EnvelopeError, Event};
 pub use roles::{BrokerPath, Delivers, Events, EventsError, EventsSettings, ShardPlace};
 pub use share::Live;

@@ -207,6 +207,8 @@ impl Events {
                 guard,
                 counters: counters.clone(),
                 health,
+                publisher: publisher.clone(),
+                preferred: Box::new(BTreeSet::new),
             };
             let (consumer, partitions) = consume(&from, live, settings)?;
             (Some(consumer), Some(partitions))
@@ -369,6 +371,8 @@ fn consume(
     let (dead, given_up) = mpsc::channel(1);
     let consumer = Consumer::start(from.broker.clone(), partitions, deliveries, Some(dead))?;
     let keep = share.clone().keep(assigned.clone());
+    let preferring = share.clone();
+    let settings = PartitionSettings { preferred: Box::new(move || preferring.preferred()), ..settings };
     let delivering = PartitionDeliver::start(settings, (taken, given_up), keep).map_err(EventsError::Thread)?;
     Ok((Consuming { consumer, assigned, share }, delivering))
 }

@@ -23,7 +23,7 @@ pub(super) fn event(tenant: &str, conversation: &str, id: &str, bytes: usize) ->
         sanitised: None,
         request_id: Some(format!("request-of-{id}").into()),
     };
-    NewEvent { event, dedupe_window: Duration::from_secs(7 * 86_400), pending_bytes: 64 << 20 }
+    NewEvent { event, dedupe_window: Duration::from_secs(7 * 86_400), pending_bytes: 64 << 20, dead_when_full: None }
 }
 
 /// One of acme's, to be delivered.
@@ -47,6 +47,6 @@ pub(super) fn envelope(sequence: i64) -> Envelope {
 /// The same, for a shard to keep.
 pub(super) fn numbered(sequence: i64) -> Numbered {
     let Envelope { event, sequence, previous, degraded, .. } = envelope(sequence);
-    let new = NewEvent { event, dedupe_window: Duration::from_secs(60), pending_bytes: 1 << 20 };
+    let new = NewEvent { event, dedupe_window: Duration::from_secs(60), pending_bytes: 1 << 20, dead_when_full: None };
     Numbered { new, sequence, previous, degraded }
 }

@@ -177,13 +177,14 @@ pub(super) async fn keep(
             event,
             dedupe_window: DEDUPE_WINDOW.min(on_failure.retention.saturating_sub(HOUR)),
             pending_bytes: tenant.base.ceilings.pending_bytes,
+            dead_when_full: None,
         },
         reason: failure.reason.word().into(),
         retention: on_failure.retention,
         violations: None,
     };
     match core.events.accept(vec![entry]).await {
-        Ok(()) => HeaderValue::from_static("kept"),
+        Ok(_) => HeaderValue::from_static("kept"),
         Err(error) => {
             tracing::warn!(error = chain(&error), "a failed request could not be kept");
             HeaderValue::from_static("not_kept")

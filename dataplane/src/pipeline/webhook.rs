@@ -74,8 +74,11 @@ pub(super) async fn answer(
     let parts = split(source.ir.provider, &source.ir.extraction, &parsed.headers, &body)?;
     ended.events = u32::try_from(parts.len()).unwrap_or(u32::MAX);
     let parts = fitting(core, (runtime, tenant), source, (body.len(), parts), ended).await?;
-    let entries = entries(core, (runtime, tenant), source, ids, (parts, ended));
-    core.events.accept(entries).await.map_err(|error| not_accepted(&error))?;
+    let entries = entries(core, (runtime, tenant), source, ids, (parts, &mut *ended));
+    let durable = core.events.accept(entries).await.map_err(|error| not_accepted(&error))?;
+    if durable.pending_full {
+        ended.dead_lettered(Reason::PendingFull);
+    }
     Ok(answer::empty(StatusCode::OK))
 }
 
@@ -135,7 +138,8 @@ fn entries(
         let refused = place.refused.or_else(|| too_old(&[source, place.source], &part, now_secs));
         let refused = refused.or(misfit.as_ref().map(|refusal| refusal.reason));
         let retention = Duration::from_secs(place.source.ir.retention_secs);
-        let new = new_event(&place, ids, part, now_secs);
+        let shared = !source.ir.shared_with.is_empty();
+        let new = NewEvent { dead_when_full: shared.then_some(retention), ..new_event(&place, ids, part, now_secs) };
         let Some(reason) = refused else {
             entries.push(Entry::Deliver(new));
             continue;
@@ -190,6 +194,7 @@ fn new_event(place: &Placement<'_>, ids: &Ids, mut part: Part, now_secs: i64) ->
         },
         dedupe_window: Duration::from_secs(place.source.ir.dedupe_window_secs),
         pending_bytes: place.tenant.base.ceilings.pending_bytes,
+        dead_when_full: None,
     }
 }
 
@@ -199,7 +204,7 @@ fn not_accepted(error: &AcceptError) -> Refusal {
         AcceptError::NotDurable { .. } => (Reason::NotDurable, "the events could not be made durable; send them again"),
         AcceptError::Reserve => (Reason::NotDurable, "the event store is full; send them again later"),
         AcceptError::PendingFull { .. } => {
-            (Reason::PendingFull, "this tenant's events wait or are dead up to its ceiling")
+            (Reason::PendingFull, "this tenant's events wait or are dead up to its ceiling, or its share of the store")
         }
     };
     Refusal::new(reason, detail).with(Extra::RetryAfter(RETRY_AFTER))

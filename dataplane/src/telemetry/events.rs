@@ -2,14 +2,17 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
+use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
 
 use crate::event::claim::Claims;
 use crate::event::outcomes::Counted;
 use crate::event::shards::Shards;
+use crate::event::spool::Shard;
+use crate::event::spool::volume::{Volume, volume};
 use crate::event::{Counters, Events};
 
 /// Collects from the counters that the event path keeps.
@@ -28,6 +31,10 @@ pub struct EventCollector {
     redis_bytes: IntCounterVec,
     shards: IntCounterVec,
     partitions: IntGauge,
+    oldest: GaugeVec,
+    lag: GaugeVec,
+    store: IntGaugeVec,
+    volume: IntGaugeVec,
 }
 
 impl EventCollector {
@@ -37,6 +44,7 @@ impl EventCollector {
     /// When a metric cannot be declared, which is a defect.
     pub fn new(path: &Arc<Events>) -> prometheus::Result<Self> {
         let gauges = |name: &str, help: &str, label| IntGaugeVec::new(Opts::new(name, help), &[label]);
+        let seconds = |name: &str, help: &str, label| GaugeVec::new(Opts::new(name, help), &[label]);
         let counters = |name: &str, help: &str, label| IntCounterVec::new(Opts::new(name, help), &[label]);
         Ok(Self {
             counters: path.counters.clone(),
@@ -60,6 +68,26 @@ impl EventCollector {
             redis_round_trips: IntCounter::new("postern_redis_round_trips_total", "Questions that Redis was asked")?,
             redis_bytes: counters("postern_redis_bytes_total", "Bytes of questions and answers", "direction")?,
             shards: counters("postern_shards_total", "What happened with shards and their certificates", "what")?,
+            oldest: seconds(
+                "postern_event_oldest_age_seconds",
+                "Age of the oldest pending event: in the store of a shard, or held by a delivery worker",
+                "place",
+            )?,
+            lag: seconds(
+                "postern_partition_lag_seconds",
+                "How long a message takes through a partition's queue, by a tick every 15 s",
+                "partition",
+            )?,
+            store: gauges(
+                "postern_store_bytes",
+                "Bytes of the event store that are used, and that accepting may fill",
+                "part",
+            )?,
+            volume: gauges(
+                "postern_store_volume_bytes",
+                "Size of the store's volume, and what is available on it",
+                "part",
+            )?,
             partitions: IntGauge::new(
                 "postern_deliver_partitions",
                 "Partitions that this deliver has among the delivers that it knows to live",
@@ -102,10 +130,53 @@ impl EventCollector {
         self.outcomes_lost.inc_by(outcomes.lost().saturating_sub(self.outcomes_lost.get()));
     }
 
-    fn shown(&self) -> [&dyn Collector; 11] {
-        let Self { outcomes, outcomes_lost, .. } = self;
+    /// How old what waits is.
+    fn ages(&self) {
+        let now_ms = jiff::Timestamp::now().as_millisecond();
+        let seconds = |ms: i64| Duration::from_millis(ms.max(0).unsigned_abs()).as_secs_f64();
+        for (place, since_ms) in self.counters.oldest() {
+            let age = since_ms.map_or(0.0, |since_ms| seconds(now_ms.saturating_sub(since_ms)));
+            self.oldest.with_label_values(&[place]).set(age);
+        }
+        self.lag.reset();
+        for (partition, lag_ms) in self.counters.lags() {
+            self.lag.with_label_values(&[&partition.to_string()]).set(seconds(lag_ms));
+        }
+    }
+
+    /// How full the store and its volume are.
+    fn fill(&self, shard: &Shard) {
+        let counters = &self.counters;
+        let parts = [("used", &counters.store_used), ("accepting", &counters.store_accepting)];
+        for (part, bytes) in parts {
+            self.store.with_label_values(&[part]).set(signed(bytes.load(Ordering::Relaxed)));
+        }
+        if let Some(Volume { size, available }) = volume(shard.directory()) {
+            self.volume.with_label_values(&["size"]).set(signed(size));
+            self.volume.with_label_values(&["available"]).set(signed(available));
+        }
+    }
+
+    fn shown(&self) -> [&dyn Collector; 15] {
+        let Self { outcomes, outcomes_lost, oldest, lag, store, volume, .. } = self;
         let Self { up, events, rows, bytes, claims, redis_round_trips, redis_bytes, shards, partitions, .. } = self;
-        [up, events, outcomes, outcomes_lost, rows, bytes, claims, redis_round_trips, redis_bytes, shards, partitions]
+        [
+            up,
+            events,
+            outcomes,
+            outcomes_lost,
+            rows,
+            bytes,
+            claims,
+            redis_round_trips,
+            redis_bytes,
+            shards,
+            partitions,
+            oldest,
+            lag,
+            store,
+            volume,
+        ]
     }
 
     fn totals(&self) -> [(&'static str, &AtomicU64); 27] {
@@ -162,10 +233,12 @@ impl Collector for EventCollector {
             raise(&self.events, outcome, total.load(Ordering::Relaxed));
         }
         self.outcomes();
+        self.ages();
         if let Some(path) = self.path.upgrade() {
             for (dependency, up) in path.dependencies() {
                 self.up.with_label_values(&[dependency]).set(i64::from(up));
             }
+            path.shard.iter().for_each(|shard| self.fill(shard));
             path.claims.iter().for_each(|claims| self.claims(claims));
             path.shards.iter().for_each(|shards| self.shards(shards));
             self.partitions.set(i64::try_from(path.partitions()).unwrap_or(i64::MAX));

@@ -55,15 +55,17 @@ fn deliver(settings: &BrokerSettings, folder: &Path) -> Delivering {
     let (partitions, wanted) = watch::channel(BTreeSet::from([0]));
     let ((to, taken), (dead, given_up)) = (mpsc::channel(64), mpsc::channel(1));
     let consumer = Consumer::start(settings.clone(), wanted, to, Some(dead)).unwrap();
-    let settings = PartitionSettings {
+    let delivering = PartitionSettings {
         destinations: Arc::new(Nowhere),
         shards: Shards::new(vec![NamedShard::new("spool-0", Reach::Here(shard.clone()))]),
         claims: None,
         guard: AddressGuard::new(Vec::new()),
         counters: shard.counters().clone(),
         health: Arc::new(Health::default()),
+        publisher: Arc::new(started(settings)),
+        preferred: Box::new(BTreeSet::new),
     };
-    let deliver = PartitionDeliver::start(settings, (taken, given_up), std::future::pending()).unwrap();
+    let deliver = PartitionDeliver::start(delivering, (taken, given_up), std::future::pending()).unwrap();
     Delivering { consumer, deliver, shard, _partitions: partitions }
 }
 

@@ -14,6 +14,7 @@ mod outcomes;
 mod providers;
 mod reload;
 mod schema;
+mod shares;
 mod unready;
 mod webhook;
 

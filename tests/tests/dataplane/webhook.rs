@@ -183,15 +183,17 @@ fn a_delivery_that_keeps_failing_dies_and_can_be_replayed() {
 #[test]
 fn a_full_store_says_so_and_requests_go_on() {
     both(|_| {
-        let (acme, globex) =
-            (Upstream::start(|_| Reply::Status(500, String::new())).unwrap(), Upstream::echo().unwrap());
+        let failing = || Upstream::start(|_| Reply::Status(500, String::new())).unwrap();
+        let (acme, globex) = (failing(), failing());
         let gateway = Gateway::start_with(&manifests(&acme, &globex), &["--max-spool", "512Ki"]).unwrap();
-        let full = (0..2000).find_map(|number| {
-            let answer = send(&gateway, &[message("111", &format!("wamid.{number}.{}", "x".repeat(400)))]);
+        let full = (0..4000).find_map(|number| {
+            let phone = ["111", "222"][number % 2];
+            let answer = send(&gateway, &[message(phone, &format!("wamid.{number}.{}", "x".repeat(400)))]);
             (answer.status != 200).then_some(answer)
         });
         let full = full.unwrap();
-        assert_eq!((full.status, full.reason().as_str()), (503, "not_durable"));
+        // Which of the two bounds is met first depends on whose event is the larger.
+        assert!(full.status == 503 && ["not_durable", "pending_full"].contains(&&*full.reason()), "{}", full.text());
         assert!(full.header("retry-after").is_some());
         assert_eq!(get("nobody.example", "/").send(gateway.address).unwrap().status, 404);
     });

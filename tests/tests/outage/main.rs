@@ -8,6 +8,7 @@
 
 mod chaos;
 mod full;
+mod outcomes;
 mod path;
 mod roles;
 

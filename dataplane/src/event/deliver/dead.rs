@@ -8,10 +8,10 @@ use std::time::Duration;
 use policy::error::chain;
 use tokio::sync::mpsc;
 
-use super::now_ms;
 use super::partitions::{Held, Shared, mark, settled};
 use super::pauses::{Bounds, pause};
 use super::turn::{Consulted, consult};
+use super::{lag, now_ms};
 use crate::event::Envelope;
 use crate::event::broker::Delivered;
 use crate::event::claim::{conversation_key, event_key};
@@ -33,6 +33,10 @@ pub(super) async fn bury_all(shared: &Shared, mut given_up: mpsc::Receiver<Deliv
 }
 
 async fn bury(shared: &Shared, delivered: Delivered) {
+    // A tick that nobody consumed in time is worth nothing.
+    if lag::tick(&delivered).is_some() {
+        return delivered.ack();
+    }
     let lost = delivered.cancelled();
     let mut held = match Envelope::from_json(&delivered.body) {
         Ok(envelope) => Ok(held(delivered, envelope)),
@@ -72,7 +76,7 @@ fn held(delivered: Delivered, envelope: Envelope) -> Held {
     let event = &envelope.event;
     let conversation = conversation_key(&event.tenant, &event.source, &event.conversation);
     let (partition, mark) = (delivered.partition, mark(&delivered));
-    Held { delivered, envelope, conversation, partition, mark, looks: 0, unrecorded: 0 }
+    Held { delivered, envelope, conversation, partition, mark, looks: 0, unrecorded: 0, taken: 0 }
 }
 
 /// Whether the event is durably dead, or known to be elsewhere.

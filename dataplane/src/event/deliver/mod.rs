@@ -7,6 +7,7 @@
 mod attempt;
 mod beside;
 mod dead;
+mod lag;
 mod memory;
 mod partitions;
 mod pauses;
@@ -237,7 +238,10 @@ async fn deliver(parts: Parts, mut stopped: watch::Receiver<bool>) {
                 shared.queue.tidy().await;
                 shared.core.sweep(tokio::time::Instant::now());
             }
-            _ = logs.tick() => shared.queue.log_outcomes(),
+            _ = logs.tick() => {
+                shared.queue.log_outcomes();
+                shared.queue.show_oldest();
+            }
             _ = stopped.wait_for(|stop| *stop) => break,
         }
     }

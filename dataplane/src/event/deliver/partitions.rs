@@ -4,8 +4,8 @@
 //! then acknowledged; from there the shard attempts it. A lost connection to the broker cancels the attempts
 //! on its events: somebody else has them now.
 
-use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,19 +20,20 @@ use tokio::task::JoinSet;
 
 use super::attempt::{self, NotNow, Tried};
 use super::dead;
+use super::lag::{self, Lags};
 use super::memory::Memory;
 use super::pauses;
 use super::ready::Ready;
 use super::turn::{MAX_LOOKS, Turn, turn};
 use super::{Destination, Destinations, MAX_IN_FLIGHT, MAX_PER_TENANT, NO_DESTINATION, TIDY, UNRECORDED, now_ms};
-use crate::event::broker::{Delivered, Tenure};
+use crate::event::broker::{Delivered, Publisher, Tenure};
 use crate::event::claim::{Claims, Conversation, conversation_key, event_key};
 use crate::event::counters::add;
 use crate::event::die::{self, Point};
 use crate::event::outcomes::{EventOutcome, OutcomeKind};
 use crate::event::shards::Shards;
 use crate::event::spool::{LastAttempt, Mark, Pending, Place, Record, Settlement, StoreId};
-use crate::event::{Counters, Envelope, Key};
+use crate::event::{Counters, Envelope, HELD, Key};
 use crate::health::Health;
 use crate::upstream::UpstreamCore;
 
@@ -42,6 +43,8 @@ pub(super) const ROW_HEADER: &str = "x-postern-row";
 pub(super) const STORE_HEADER: &str = "x-postern-store";
 /// How soon an event is looked at again when no shard answers.
 const HOLD: Duration = Duration::from_secs(1);
+/// How often the oldest held event and the lags are shown.
+const SHOW_EVERY: Duration = Duration::from_secs(1);
 /// For how long a missing predecessor is waited for when no source says.
 const WAIT_FOR_GAP: Duration = Duration::from_secs(5);
 /// Events of one tenant that are held unacknowledged; more are parked rather than attempted while its attempts take
@@ -64,6 +67,10 @@ pub struct PartitionSettings {
     pub counters: Arc<Counters>,
     /// Told when it ends by itself.
     pub health: Arc<Health>,
+    /// For ticks.
+    pub publisher: Arc<Publisher>,
+    /// The partitions that prefer this worker now.
+    pub preferred: Box<dyn Fn() -> BTreeSet<u16> + Send>,
 }
 
 /// An event that the broker waits for.
@@ -77,6 +84,8 @@ pub(super) struct Held {
     pub(super) looks: u32,
     /// How often it was attempted, and no shard could record that.
     pub(super) unrecorded: u32,
+    /// Its place among all that were taken from the broker.
+    pub(super) taken: u64,
 }
 
 /// What the attempts share.
@@ -92,6 +101,10 @@ pub(super) struct Shared {
     attempting: RefCell<HashMap<TenantName, usize>>,
     /// Since when each partition is ours without a break.
     tenures: RefCell<HashMap<u16, Tenure>>,
+    pub(super) lags: RefCell<Lags>,
+    /// Since when each event is held that the broker waits for, by its place.
+    held_since: RefCell<BTreeMap<u64, i64>>,
+    taken: Cell<u64>,
 }
 
 /// The thread that delivers what the broker holds.
@@ -158,16 +171,38 @@ async fn deliver(
     (mut deliveries, given_up): (mpsc::Receiver<Delivered>, mpsc::Receiver<Delivered>),
     mut stopped: watch::Receiver<bool>,
 ) {
-    let PartitionSettings { destinations, shards, claims, guard, counters, health: _ } = settings;
+    let PartitionSettings { destinations, shards, claims, guard, counters, health: _, publisher, preferred } = settings;
     let core = UpstreamCore::new(guard, now_ms().unsigned_abs());
     let memory = RefCell::new(Memory::new());
     let (lines, tenures) = (RefCell::default(), RefCell::default());
     let (held, attempting) = (RefCell::default(), RefCell::default());
-    let shared =
-        Rc::new(Shared { destinations, shards, claims, core, counters, memory, lines, held, attempting, tenures });
+    let (lags, held_since, taken) = (RefCell::default(), RefCell::default(), Cell::default());
+    let shared = Rc::new(Shared {
+        destinations,
+        shards,
+        claims,
+        core,
+        counters,
+        memory,
+        lines,
+        held,
+        attempting,
+        tenures,
+        lags,
+        held_since,
+        taken,
+    });
     let mut ready = Ready::new(MAX_PER_TENANT);
     let mut running: JoinSet<(Key, TenantName, After)> = JoinSet::new();
     let mut tidy = tokio::time::interval(TIDY);
+    let ticking = shared.clone();
+    let ticking = tokio::task::spawn_local(async move {
+        loop {
+            tokio::time::sleep(lag::TICK_EVERY).await;
+            lag::publish(ticking.clone(), &publisher, preferred().into_iter().collect()).await;
+        }
+    });
+    let mut shows = tokio::time::interval(SHOW_EVERY);
     let burying = shared.clone();
     let burying = tokio::task::spawn_local(async move { dead::bury_all(&burying, given_up).await });
     loop {
@@ -196,17 +231,28 @@ async fn deliver(
             },
             () = ready.due() => {}
             _ = tidy.tick() => shared.core.sweep(tokio::time::Instant::now()),
+            _ = shows.tick() => {
+                shared.show_lags();
+                shared.counters.set_oldest(HELD, shared.held_since.borrow().values().next().copied());
+            }
             _ = stopped.wait_for(|stop| *stop) => break,
         }
     }
     // What is not a dead letter of a shard yet stays the broker's.
     burying.abort();
+    ticking.abort();
     while running.join_next().await.is_some() {}
 }
 
 impl Shared {
     /// Takes an event into the line of its conversation.
     async fn hold(&self, delivered: Delivered) -> Option<(Key, TenantName)> {
+        if let Some(sent_ms) = lag::tick(&delivered) {
+            self.tenured(&delivered);
+            self.ticked(delivered.partition, sent_ms);
+            delivered.ack();
+            return None;
+        }
         let envelope = match Envelope::from_json(&delivered.body) {
             Ok(mut envelope) => {
                 envelope.redelivered |= delivered.redelivered;
@@ -224,14 +270,27 @@ impl Shared {
         let (tenant, partition) = (event.tenant.clone(), delivered.partition);
         let conversation = conversation_key(&event.tenant, &event.source, &event.conversation);
         let mark = mark(&delivered);
-        let before = self.tenures.borrow_mut().insert(partition, delivered.tenure());
+        self.tenured(&delivered);
+        let taken = self.taken.get().wrapping_add(1);
+        self.taken.set(taken);
+        self.held_since.borrow_mut().insert(taken, now_ms());
+        *self.held.borrow_mut().entry(tenant.clone()).or_default() += 1;
+        let held = Held { delivered, envelope, conversation, partition, mark, looks: 0, unrecorded: 0, taken };
+        self.lines.borrow_mut().entry(conversation).or_default().push_back(held);
+        Some((conversation, tenant))
+    }
+
+    /// A message of a partition has come: the partition is this worker's.
+    fn tenured(&self, delivered: &Delivered) {
+        let before = self.tenures.borrow_mut().insert(delivered.partition, delivered.tenure());
         if before.is_some_and(|before| before.is_over()) {
             self.memory.borrow_mut().doubt_all();
         }
-        *self.held.borrow_mut().entry(tenant.clone()).or_default() += 1;
-        let held = Held { delivered, envelope, conversation, partition, mark, looks: 0, unrecorded: 0 };
-        self.lines.borrow_mut().entry(conversation).or_default().push_back(held);
-        Some((conversation, tenant))
+    }
+
+    /// Whether a partition has been this worker's since its last message.
+    pub(super) fn consumes(&self, partition: u16) -> bool {
+        self.tenures.borrow().get(&partition).is_some_and(|tenure| !tenure.is_over())
     }
 
     fn waits(&self, key: &Key) -> bool {
@@ -259,6 +318,7 @@ impl Shared {
     }
 
     fn forget(&self, held: &Held) {
+        self.held_since.borrow_mut().remove(&held.taken);
         one_less(&self.held, &held.envelope.event.tenant);
     }
 

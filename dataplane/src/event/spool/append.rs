@@ -6,6 +6,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::command::Numbered;
 use super::dedupe;
+use super::room::{Added, Store};
 use super::row::{self, DEAD, Flags, NewRow, Start, weight};
 use super::writer::{Begun, Effects, Writer};
 use crate::event::claim::{Key, conversation_key, event_key, next_number};
@@ -30,12 +31,13 @@ impl Writer {
     pub(super) fn append(
         &self,
         entries: &[Entry],
-        Begun { now, room }: Begun,
+        Begun { now, store }: Begun,
         effects: &mut Effects,
     ) -> rusqlite::Result<Result<Vec<Accepted>, AcceptError>> {
         let hour = dedupe::hour(now.as_millisecond());
-        let full = self.full_tenant(entries.iter().map(|entry| entry.parts().0), effects);
-        if full.is_some() || !room {
+        let parts = entries.iter().map(Entry::parts).map(|(new, dead)| (new, dead.is_some()));
+        let full = self.full_tenant(parts, store, effects);
+        if full.is_some() || !store.has_room() {
             // What is already here may still be said to be here.
             let mut known = Vec::with_capacity(entries.len());
             for entry in entries {
@@ -55,10 +57,16 @@ impl Writer {
         Ok(Ok(accepted))
     }
 
-    fn full_tenant<'n>(&self, entries: impl Iterator<Item = &'n NewEvent>, effects: &Effects) -> Option<TenantName> {
+    /// The first tenant that may not add its entries.
+    fn full_tenant<'n>(
+        &self,
+        entries: impl Iterator<Item = (&'n NewEvent, bool)>,
+        store: Store,
+        effects: &Effects,
+    ) -> Option<TenantName> {
         let mut sums: Vec<(&TenantName, u64)> = Vec::new();
-        for NewEvent { event, pending_bytes, .. } in entries {
-            let before = match sums.iter_mut().find(|(tenant, _)| **tenant == event.tenant) {
+        for (NewEvent { event, pending_bytes, dead_when_full, .. }, is_dead) in entries {
+            let bytes = match sums.iter_mut().find(|(tenant, _)| **tenant == event.tenant) {
                 Some((_, sum)) => {
                     *sum += weight(event);
                     *sum
@@ -68,9 +76,11 @@ impl Writer {
                     weight(event)
                 }
             };
-            let uncommitted = effects.depth.get(&event.tenant).map_or(0, |depth| depth.1);
-            let held = self.counters.depth_of(&event.tenant).bytes.saturating_add_signed(uncommitted);
-            if held.saturating_add(before) > *pending_bytes {
+            let uncommitted = effects.depth.get(&event.tenant).copied().unwrap_or_default();
+            let has = self.counters.depth_of(&event.tenant).changed(uncommitted);
+            let from_reserve = is_dead && dead_when_full.is_some();
+            let added = Added { bytes, source: &event.source, ceiling: *pending_bytes, from_reserve };
+            if !store.takes(has, added) {
                 return Some(event.tenant.clone());
             }
         }
@@ -117,7 +127,7 @@ impl Writer {
         };
         let flags = Flags::default();
         row::insert(conn, &NewRow { event, conversation, sequence, previous, accepted_ms: now_ms, flags, start })?;
-        effects.weigh(&event.tenant, 1, i64::try_from(weight(event)).unwrap_or(i64::MAX));
+        effects.weigh_new(event);
         Ok(Accepted { sequence, duplicate: false })
     }
 
@@ -126,12 +136,12 @@ impl Writer {
     pub(super) fn keep(
         &self,
         events: &[Numbered],
-        Begun { now, room }: Begun,
+        Begun { now, store }: Begun,
         effects: &mut Effects,
     ) -> rusqlite::Result<Result<Vec<Accepted>, AcceptError>> {
         let conn = &self.spool.conn;
-        let full = self.full_tenant(events.iter().map(|numbered| &numbered.new), effects);
-        if full.is_some() || !room {
+        let full = self.full_tenant(events.iter().map(|numbered| (&numbered.new, false)), store, effects);
+        if full.is_some() || !store.has_room() {
             return Ok(Err(no_room(full, effects)));
         }
         let accepted_ms = now.as_millisecond();
@@ -147,7 +157,7 @@ impl Writer {
             let flags = Flags::default().with(Flags::DEGRADED, *degraded);
             let start = if self.beside_broker { Start::Spooled } else { Start::Waiting };
             row::insert(conn, &NewRow { event, conversation, sequence, previous, accepted_ms, flags, start })?;
-            effects.weigh(&event.tenant, 1, i64::try_from(weight(event)).unwrap_or(i64::MAX));
+            effects.weigh_new(event);
             effects.counts.push((|counters| &counters.spooled, 1));
             effects.spooled = true;
         }

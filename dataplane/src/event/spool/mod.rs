@@ -13,11 +13,13 @@ mod known;
 pub mod operate;
 pub mod outcome_log;
 mod private;
+mod room;
 mod row;
 mod schema;
 mod settle;
 mod shard;
 mod skip;
+pub mod volume;
 mod writer;
 
 use std::fs::{File, TryLockError};

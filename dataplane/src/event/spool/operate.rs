@@ -12,6 +12,7 @@ use super::row::{COLUMNS, DAMAGED, DEAD, DRAINED, PARKED, ROUTE, Read, SPOOLED, 
 use super::schema::has_violations;
 use super::{Spool, SpoolError, open_reader, skip};
 use crate::event::claim::Key;
+use crate::event::counters::DepthChange;
 
 /// Rows in one listing at most.
 pub const MAX_LISTED: u32 = 1000;
@@ -305,8 +306,12 @@ pub(super) fn replayed() -> String {
     format!("state={DEAD} AND source NOT LIKE '{ROUTE}%'")
 }
 
-pub(super) fn depths(conn: &Connection) -> rusqlite::Result<Vec<(String, i64, i64)>> {
-    conn.prepare("SELECT tenant, count(*), sum(bytes) FROM events GROUP BY tenant")?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-        .collect()
+pub(super) fn depths(conn: &Connection) -> rusqlite::Result<Vec<(String, DepthChange)>> {
+    conn.prepare(&format!(
+        "SELECT tenant, count(*), sum(bytes), sum(iif(source LIKE '{ROUTE}%', bytes, 0)) FROM events GROUP BY tenant"
+    ))?
+    .query_map([], |row| {
+        Ok((row.get(0)?, DepthChange { rows: row.get(1)?, bytes: row.get(2)?, request_bytes: row.get(3)? }))
+    })?
+    .collect()
 }

@@ -306,6 +306,13 @@ pub(crate) fn next_of(conn: &Connection, conversation: &Key) -> rusqlite::Result
     conn.prepare_cached(&select_next())?.query_row([conversation], read).optional()
 }
 
+/// When the oldest pending event was accepted.
+pub(crate) fn oldest(conn: &Connection) -> rusqlite::Result<Option<i64>> {
+    conn.prepare_cached(&format!("SELECT accepted_ms FROM events WHERE state<{DEAD} ORDER BY row LIMIT 1"))?
+        .query_row([], |row| row.get(0))
+        .optional()
+}
+
 /// Every conversation that is owed something, with its tenant.
 pub(crate) fn heads(conn: &Connection) -> rusqlite::Result<Vec<(Key, String)>> {
     conn.prepare(&format!("SELECT conversation, min(tenant) FROM events WHERE state<{DEAD} GROUP BY conversation"))?

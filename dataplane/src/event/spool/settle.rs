@@ -4,10 +4,11 @@ use policy::names::TenantName;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::command::{Count, LastAttempt, Record, Settlement, Unreadable};
-use super::row::{self, DAMAGED, DEAD, DRAINED, Flags, NewRow, PARKED, SPOOLED, Start};
+use super::row::{self, DAMAGED, DEAD, DRAINED, Flags, NewRow, PARKED, ROUTE, SPOOLED, Start};
 use super::writer::{Begun, Effects, Writer};
 use crate::event::Envelope;
 use crate::event::claim::{Key, conversation_key};
+use crate::event::counters::DepthChange;
 
 impl Writer {
     pub(super) fn settle(&self, row: i64, settlement: &Settlement, effects: &mut Effects) -> rusqlite::Result<()> {
@@ -155,7 +156,7 @@ impl Writer {
         let (sequence, previous) = (envelope.sequence, envelope.previous);
         let accepted_ms = begun.now.as_millisecond();
         row::insert(&self.spool.conn, &NewRow { event, conversation, sequence, previous, accepted_ms, flags, start })?;
-        effects.weigh(&event.tenant, 1, i64::try_from(row::weight(event)).unwrap_or(i64::MAX));
+        effects.weigh_new(event);
         effects.woken.push((conversation, event.tenant.clone()));
         Ok(())
     }
@@ -184,14 +185,16 @@ pub(super) fn remove(
     values: impl rusqlite::Params,
     effects: &mut Effects,
 ) -> rusqlite::Result<u64> {
-    let mut statement =
-        conn.prepare_cached(&format!("DELETE FROM events WHERE {condition} RETURNING tenant, bytes, conversation"))?;
+    let mut statement = conn.prepare_cached(&format!(
+        "DELETE FROM events WHERE {condition} RETURNING tenant, bytes, conversation, source"
+    ))?;
     let mut rows = statement.query(values)?;
     let mut count = 0;
     while let Some(row) = rows.next()? {
         count += 1;
         if let Ok(tenant) = TenantName::parse(row.get_ref(0)?.as_str()?) {
-            effects.weigh(&tenant, -1, -row.get::<_, i64>(1)?);
+            let is_request = row.get_ref(3)?.as_str()?.starts_with(ROUTE);
+            effects.weigh(&tenant, DepthChange::row(-1, row.get(1)?, is_request));
             // What waited behind it may go now.
             effects.woken.push((row.get(2)?, tenant));
         }

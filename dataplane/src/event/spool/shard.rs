@@ -15,13 +15,13 @@ use super::command::{Ask, Command, Numbered, Record, Settlement, StoreId, Unread
 use super::dedupe;
 use super::known::Known;
 use super::operate::Change;
-use super::row::{Read, heads, next_of, spooled};
+use super::row::{Read, heads, next_of, oldest, spooled};
 use super::writer::{Wakes, Writer};
 use super::{Spool, SpoolError};
 use crate::event::claim::{Key, event_key};
 use crate::event::counters::add;
 use crate::event::outcomes::EventOutcome;
-use crate::event::{AcceptError, Accepted, Counters, Entry};
+use crate::event::{AcceptError, Accepted, Counters, Entry, IN_SHARD};
 
 /// How the spool is kept.
 #[derive(Clone, Debug)]
@@ -295,6 +295,13 @@ impl Queue {
     /// Writes what has been recorded in this process to the outcome log.
     pub fn log_outcomes(&self) {
         log_outcomes(&self.commands, &self.counters, self.counters.outcomes.take());
+    }
+
+    /// Shows when the oldest pending event was accepted. A store that cannot be read shows what it showed before.
+    pub fn show_oldest(&self) {
+        if let Ok(since_ms) = oldest(&self.reader) {
+            self.counters.set_oldest(IN_SHARD, since_ms);
+        }
     }
 
     /// Lets retention and bounds act when no traffic carries them.

@@ -1,11 +1,12 @@
 //! The one writer: everything queued goes into one transaction, one fsync, then each is answered.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use policy::error::chain;
-use policy::names::TenantName;
+use policy::names::{Kind, TenantName};
 use rusqlite::{OptionalExtension, params};
 use tokio::sync::{Notify, mpsc};
 
@@ -15,15 +16,16 @@ use super::dedupe::{self, Buckets};
 use super::known::Known;
 use super::operate::{self, Change};
 use super::outcome_log;
-use super::row::{DEAD, DRAINED, SPOOLED, WAITING};
+use super::room::Store;
+use super::row::{DEAD, DRAINED, SPOOLED, WAITING, weight};
 use super::settle::{self, remove};
 use super::skip;
 use super::{Spool, SpoolError};
-use crate::event::Counters;
 use crate::event::claim::Key;
-use crate::event::counters::add;
+use crate::event::counters::{DepthChange, add};
 use crate::event::die::{self, Point};
 use crate::event::outcomes::{EventOutcome, OutcomeKind};
+use crate::event::{Counters, Event};
 
 /// Commands in one transaction at most: bounds what a caller waits for.
 const COMMANDS_AT_ONCE: usize = 512;
@@ -60,7 +62,7 @@ impl Wakes {
 /// What a transaction changes outside the store, once it is durable.
 #[derive(Clone, Default)]
 pub(super) struct Effects {
-    pub(super) depth: HashMap<TenantName, (i64, i64)>,
+    pub(super) depth: HashMap<TenantName, DepthChange>,
     pub(super) ids: Vec<(String, i64, i64)>,
     /// New ids with the hours until which they are remembered, and their numbers.
     pub(super) known: Vec<(Key, i64, i64)>,
@@ -76,10 +78,14 @@ pub(super) struct Effects {
 }
 
 impl Effects {
-    pub(super) fn weigh(&mut self, tenant: &TenantName, rows: i64, bytes: i64) {
-        let depth = self.depth.entry(tenant.clone()).or_default();
-        depth.0 += rows;
-        depth.1 += bytes;
+    pub(super) fn weigh(&mut self, tenant: &TenantName, change: DepthChange) {
+        self.depth.entry(tenant.clone()).or_default().add(change);
+    }
+
+    /// A row more.
+    pub(super) fn weigh_new(&mut self, event: &Event) {
+        let bytes = i64::try_from(weight(event)).unwrap_or(i64::MAX);
+        self.weigh(&event.tenant, DepthChange::row(1, bytes, event.source.kind == Kind::Route));
     }
 }
 
@@ -87,8 +93,8 @@ impl Effects {
 #[derive(Clone, Copy)]
 pub(super) struct Begun {
     pub(super) now: Timestamp,
-    /// Whether accepting may still add.
-    pub(super) room: bool,
+    /// What the store has.
+    pub(super) store: Store,
 }
 
 pub(crate) struct Writer {
@@ -98,7 +104,7 @@ pub(crate) struct Writer {
     known: Arc<Known>,
     buckets: Buckets,
     pub(super) floor: i64,
-    accept_below: i64,
+    accept_below: u64,
     max_ids: i64,
     max_outcomes: i64,
     /// A broker stands before this spool: what is settled here is remembered for those that ask.
@@ -127,14 +133,13 @@ impl Writer {
             .query_row("SELECT value FROM facts WHERE name='floor'", [], |row| row.get(0))
             .optional()?
             .unwrap_or(0);
-        for (tenant, rows, bytes) in operate::depths(&spool.conn)? {
+        for (tenant, depth) in operate::depths(&spool.conn)? {
             if let Ok(tenant) = TenantName::parse(&tenant) {
-                counters.change_depth(&tenant, rows, bytes);
+                counters.change_depth(&tenant, depth);
             }
         }
-        let bound = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let max_outcomes = outcome_log::most(accept_below.saturating_mul(2));
-        let (accept_below, max_ids) = (bound(accept_below), bound(max_ids));
+        let max_ids = i64::try_from(max_ids).unwrap_or(i64::MAX);
         Ok(Self { spool, counters, wakes, known, buckets, floor, accept_below, max_ids, max_outcomes, beside_broker })
     }
 
@@ -198,16 +203,25 @@ impl Writer {
     }
 
     pub(super) fn begun(&self) -> Begun {
-        Begun { now: Timestamp::now(), room: self.has_room() }
+        let store = Store {
+            used: self.used(),
+            accepting: self.accept_below,
+            tenants: self.counters.tenants(),
+            weight: self.counters.weight(),
+        };
+        self.counters.store_used.store(store.used, Ordering::Relaxed);
+        self.counters.store_accepting.store(store.accepting, Ordering::Relaxed);
+        Begun { now: Timestamp::now(), store }
     }
 
-    fn has_room(&self) -> bool {
+    /// Bytes of the file that are in use; all of them when the file cannot say.
+    fn used(&self) -> u64 {
         let pragma = |name: &str| -> rusqlite::Result<i64> {
             self.spool.conn.prepare_cached(&format!("PRAGMA {name}"))?.query_row([], |row| row.get(0))
         };
         match (pragma("page_count"), pragma("freelist_count")) {
-            (Ok(pages), Ok(free)) => (pages - free).saturating_mul(super::PAGE_BYTES) < self.accept_below,
-            _ => false,
+            (Ok(pages), Ok(free)) => (pages - free).saturating_mul(super::PAGE_BYTES).unsigned_abs(),
+            (Err(_), _) | (_, Err(_)) => u64::MAX,
         }
     }
 
@@ -266,7 +280,7 @@ impl Writer {
 
     /// The outcome log gives way to events: a store without room writes none.
     fn log_outcomes(&self, outcomes: &[EventOutcome], begun: Begun) -> rusqlite::Result<()> {
-        if !begun.room {
+        if !begun.store.has_room() {
             self.counters.outcomes.lose(outcomes.len());
             return Ok(());
         }
@@ -318,8 +332,8 @@ impl Writer {
 
     fn apply(&mut self, effects: Effects) {
         let Effects { depth, ids, known, gave_up, woken, counts, outcomes, spooled, floor } = effects;
-        for (tenant, (rows, bytes)) in depth {
-            self.counters.change_depth(&tenant, rows, bytes);
+        for (tenant, change) in depth {
+            self.counters.change_depth(&tenant, change);
         }
         for (tenant, hour, n) in ids {
             self.buckets.change(&tenant, hour, n);
