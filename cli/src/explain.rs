@@ -322,8 +322,8 @@ fn checked(what: &str, ir: &SchemaIr) -> String {
 /// What forwarding does.
 fn way(rule: &RuleIr, head: &RequestHead<'_>, walk: &mut Walk<'_>) {
     let bounds = format!(
-        "request {} ms, one attempt {} ms (0: none of its own), body {} bytes",
-        rule.timeouts.request_ms, rule.timeouts.backend_request_ms, rule.max_body_size
+        "request {} ms, one attempt {} ms (0: none of its own), stream {} ms (0: no limit), body {} bytes",
+        rule.timeouts.request_ms, rule.timeouts.backend_request_ms, rule.timeouts.stream_ms, rule.max_body_size
     );
     walk.note("timeouts", "the effective settings".to_owned(), bounds);
     if let Some(block) = &rule.circuit_breaker {

@@ -159,10 +159,15 @@ impl http_body::Body for Body {
             Content::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Content::Upstream(body) => Pin::new(body).poll_frame(cx),
         };
-        if let Poll::Ready(Some(Ok(frame))) = &frame
-            && let Some(data) = frame.data_ref()
-        {
-            self.sent += data.len() as u64;
+        match &frame {
+            Poll::Ready(Some(Ok(frame))) => self.sent += frame.data_ref().map_or(0, |data| data.len() as u64),
+            // The head has left: the log and the metrics are the only ones who can still learn the reason.
+            Poll::Ready(Some(Err(error))) => {
+                if let Some(ended) = &mut self.ended {
+                    ended.cut(error);
+                }
+            }
+            Poll::Ready(None) | Poll::Pending => {}
         }
         frame
     }

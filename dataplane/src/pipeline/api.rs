@@ -204,7 +204,7 @@ async fn forward(
     prepare(&mut parsed, rule, ids, caller.as_deref(), upgrade.is_some());
     let (target, method, host) = (parsed.target(), parsed.method.clone(), Box::from(parsed.head().host));
     let body = schema::body(core, rule, (&method, &parsed.headers), parsed.body, ended).await?;
-    let plan = plan(tenant, rule);
+    let plan = plan(tenant, rule, ended);
     let head = RequestHead { method: &method, target: &target, headers: &parsed.headers };
     let (began, mut seen) = (Instant::now(), Attempts::default());
     let forwarded = match on_failure::concerns(rule, &method) {
@@ -237,12 +237,13 @@ async fn forward(
     )
 }
 
-fn plan<'r>(tenant: &'r TenantRuntime, rule: &'r Rule) -> ForwardPlan<'r> {
+fn plan<'r>(tenant: &'r TenantRuntime, rule: &'r Rule, ended: &Ended) -> ForwardPlan<'r> {
     let retry = |audits| rule.retry.as_ref().filter(|retry| retry.audits() == audits).map(|retry| &*retry.decider);
     ForwardPlan {
         tenant: &tenant.name,
         backends: &rule.backends,
         timeouts: &rule.timeouts,
+        began: ended.began.into(),
         retry: retry(false),
         audited_retry: retry(true),
     }

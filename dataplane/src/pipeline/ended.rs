@@ -16,7 +16,7 @@ use crate::http::{Ids, Inbound, Parsed};
 use crate::runtime::{InFlight, Rule, TenantRuntime};
 use crate::telemetry::access_log::{Line, query_names};
 use crate::telemetry::{TenantMetrics, Traffic};
-use crate::upstream::{Attempts, ForwardError, Forwarded};
+use crate::upstream::{Attempts, ExchangeError, ForwardError, Forwarded};
 
 /// The upstream's part of a request.
 #[derive(Debug, Default)]
@@ -72,6 +72,8 @@ pub struct Ended {
     pub detail: Option<Box<str>>,
     /// The upstream's part.
     pub forwarding: Forwarding,
+    /// The upstream's answer ended early.
+    pub cut: bool,
     /// How many events it brought.
     pub events: u32,
     /// Why entries of it are dead letters, or were left out; each reason once.
@@ -114,6 +116,7 @@ impl Ended {
             reason: None,
             detail: None,
             forwarding: Forwarding::default(),
+            cut: false,
             events: 0,
             entries_refused: Vec::new(),
             status: 0,
@@ -159,6 +162,13 @@ impl Ended {
         self.would_act.extend(seen.would_retry.map(|reason| (Filter::Retry, Some(reason))));
         let (upstream, took) = (upstream.map(|upstream| upstream.name.clone()), self.forwarding.took);
         self.forwarding = Forwarding { upstream, endpoint, attempts, took };
+    }
+
+    /// The upstream's answer ended early, after its head was sent.
+    pub(crate) fn cut(&mut self, error: &ExchangeError) {
+        self.reason = Some(error.reason());
+        self.detail = Some(chain(error).into());
+        self.cut = true;
     }
 
     /// The handles of its tenant, or those of requests that no tenant has.
@@ -213,7 +223,7 @@ impl Ended {
             bytes_sent,
             duration_us: micros(took),
             upstream_us: self.forwarding.took.map(micros),
-            aborted: !complete,
+            aborted: self.cut || !complete,
         });
     }
 }

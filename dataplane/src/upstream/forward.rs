@@ -49,6 +49,8 @@ pub struct ForwardPlan<'a> {
     pub backends: &'a [Backend],
     /// How long it may take.
     pub timeouts: &'a TimeoutsIr,
+    /// When the request's head was complete: its deadlines count from here.
+    pub began: Instant,
     /// Whether it is tried again; nothing means never.
     pub retry: Option<&'a RetryIr>,
     /// A retry in mode `Audit`: whether it would be tried again is recorded.
@@ -133,7 +135,10 @@ struct Call<'a> {
     plan: &'a ForwardPlan<'a>,
     head: &'a RequestHead<'a>,
     upstream: &'a Arc<Upstream>,
+    /// For the head of the response.
     deadline: Option<Instant>,
+    /// For the end of the response.
+    stream_deadline: Option<Instant>,
     attempts: u32,
     tried: Vec<SocketAddr>,
     seen: &'a mut Attempts,
@@ -169,8 +174,10 @@ where
     if plan.retry.is_some() {
         upstream.budget.deposit(since_origin(started));
     }
-    let deadline = after(started, plan.timeouts.request_ms);
-    let mut call = Call { core, plan, head, upstream, deadline, attempts: 0, tried: Vec::new(), seen };
+    let stream_deadline = after(plan.began, plan.timeouts.stream_ms);
+    let deadline = earlier(after(plan.began, plan.timeouts.request_ms), stream_deadline);
+    let (attempts, tried) = (0, Vec::new());
+    let mut call = Call { core, plan, head, upstream, deadline, stream_deadline, attempts, tried, seen };
     let mut body = Some(body);
     let mut last = None;
     loop {
@@ -332,7 +339,7 @@ impl Call<'_> {
             return Forwarded { response, upgraded, attempts, upstream, endpoint };
         }
         clean(&mut begun.head.headers, begun.head.status);
-        let (parts, body) = UpstreamBody::new(begun, self.deadline, in_flight);
+        let (parts, body) = UpstreamBody::new(begun, self.stream_deadline, in_flight);
         Forwarded { response: Response::from_parts(parts, body), upgraded: None, attempts, upstream, endpoint }
     }
 

@@ -125,7 +125,7 @@ impl Gateway {
             core: UpstreamCore::new(AddressGuard::default(), 1),
             registry,
             tenant,
-            timeouts: TimeoutsIr { request_ms: 10_000, backend_request_ms: 0 },
+            timeouts: TimeoutsIr { request_ms: 10_000, ..TimeoutsIr::default() },
             retry: None,
             backends: vec![Backend { upstream, weight: 1 }],
         }
@@ -155,7 +155,8 @@ impl Gateway {
             headers.insert("upgrade", "websocket".parse().unwrap());
         }
         let Self { tenant, timeouts, retry, backends, .. } = self;
-        let plan = ForwardPlan { tenant, timeouts, retry: retry.as_ref(), audited_retry: None, backends };
+        let (retry, began) = (retry.as_ref(), Instant::now());
+        let plan = ForwardPlan { tenant, timeouts, began, retry, audited_retry: None, backends };
         let head = RequestHead { method: &method, target, headers: &headers };
         forward(&self.core, &plan, &head, body, &mut Attempts::default()).await
     }
@@ -342,11 +343,11 @@ async fn the_last_answer_stands_when_attempts_are_spent() {
 async fn silence_ends_with_the_deadline() {
     let head = Server::start(|_, _| vec![Hang]).await;
     let mut gateway = Gateway::to(&[head.address], None);
-    gateway.timeouts = TimeoutsIr { request_ms: 0, backend_request_ms: 20 };
+    gateway.timeouts = TimeoutsIr { request_ms: 0, backend_request_ms: 20, stream_ms: 0 };
     assert_eq!(gateway.get().await, Err(Reason::UpstreamTimeout));
     let body = Server::start(|_, _| vec![Say("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\no"), Hang]).await;
     let mut gateway = Gateway::to(&[body.address], None);
-    gateway.timeouts = TimeoutsIr { request_ms: 20, backend_request_ms: 0 };
+    gateway.timeouts = TimeoutsIr { request_ms: 10, backend_request_ms: 0, stream_ms: 20 };
     assert_eq!(gateway.get().await, Err(Reason::UpstreamTimeout));
 }
 

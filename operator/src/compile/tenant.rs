@@ -214,7 +214,7 @@ fn refusing(declared: &Declared<RouteSpec>, footprint: &Footprint) -> Option<Rou
         authorization: None,
         request_schema: None,
         security_headers: None,
-        timeouts: TimeoutsIr { request_ms: settings::DEFAULT_REQUEST_MS, backend_request_ms: 0 },
+        timeouts: TimeoutsIr::default(),
         retry: None,
         circuit_breaker: None,
         fallback: None,

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::settings::{self, DEFAULT_REQUEST_MS, Level, Levels, Settings};
+use super::settings::{self, Level, Levels, Settings};
 use super::{BackendIr, MatchIr, PathMatchIr, RouteIr, RouteSpec, RuleIr, RuleSpec, TimeoutsIr, matching};
 use crate::attach::{Attached, Origin};
 use crate::authentication::{self, AuthenticationIr};
@@ -130,8 +130,7 @@ fn draft(
         authorization: levels.pick(|settings| settings.authorization.as_ref(), &mut security),
         request_schema,
         security_headers: levels.pick(|settings| settings.security_headers.as_ref(), &mut traffic),
-        timeouts: timeouts
-            .map_or(TimeoutsIr { request_ms: DEFAULT_REQUEST_MS, backend_request_ms: 0 }, |attached| attached.ir),
+        timeouts: timeouts.map_or_else(TimeoutsIr::default, |attached| attached.ir),
         retry: levels.pick(|settings| settings.retry.as_ref(), &mut traffic),
         circuit_breaker: levels.pick(|settings| settings.circuit_breaker.as_ref(), &mut traffic),
         fallback: levels.pick(|settings| settings.fallback.as_ref(), &mut traffic),

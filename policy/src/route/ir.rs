@@ -69,13 +69,31 @@ pub struct BackendIr {
     pub weight: u32,
 }
 
+/// The time to the head of the response, in milliseconds, when a rule does not set it.
+pub const DEFAULT_REQUEST_MS: u64 = 30_000;
+
 /// How long a request may take.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimeoutsIr {
-    /// For the whole request with all attempts, in milliseconds; 0 means no limit.
+    /// To the head of the response with all attempts, in milliseconds; 0 means no limit.
     pub request_ms: u64,
     /// For one attempt until the response head, in milliseconds; 0 means no limit of its own.
     pub backend_request_ms: u64,
+    /// To the end of the response, in milliseconds; 0 means no limit. Written only when set, so that a dataplane which
+    /// does not know the field refuses only the objects that use it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub stream_ms: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl Default for TimeoutsIr {
+    /// Returns the deadlines of a rule without `timeouts`.
+    fn default() -> Self {
+        Self { request_ms: DEFAULT_REQUEST_MS, backend_request_ms: 0, stream_ms: 0 }
+    }
 }
 
 /// One rule of a route, with every setting that applies to it.

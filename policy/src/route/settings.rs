@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{RouteSpec, RuleSpec, TimeoutsIr, TimeoutsSpec};
+use super::{DEFAULT_REQUEST_MS, RouteSpec, RuleSpec, TimeoutsIr, TimeoutsSpec};
 use crate::attach::{Attached, Origin, nearest};
 use crate::authentication::{self, AuthenticationIr, AuthenticationSpec};
 use crate::authorization::{self, AuthorizationIr, GrantSpec};
@@ -19,9 +19,6 @@ use crate::problem::Problems;
 use crate::retry::{self, RetryIr, RetrySpec};
 use crate::tenant::TenantSpec;
 use crate::units::DurationText;
-
-/// How long a request may take when nothing is said.
-pub const DEFAULT_REQUEST_MS: u64 = 30_000;
 
 /// What one level says of one setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -191,17 +188,25 @@ impl Reader<'_> {
 }
 
 fn timeouts(spec: &TimeoutsSpec, mut problems: Problems<'_>) -> Option<TimeoutsIr> {
-    let TimeoutsSpec { request, backend_request } = spec;
+    let TimeoutsSpec { request, stream, backend_request } = spec;
     let request_ms = request.as_ref().map_or(DEFAULT_REQUEST_MS, DurationText::millis);
     let backend_request_ms = backend_request.as_ref().map_or(0, DurationText::millis);
+    let stream_ms = stream.as_ref().map_or(0, DurationText::millis);
     if request_ms > 0 && backend_request_ms > request_ms {
         problems.at("backendRequest").invalid(
-            "is longer than the whole request may take",
+            "is longer than timeouts.request",
             "make it at most timeouts.request (30s when that is left out)",
         );
         return None;
     }
-    Some(TimeoutsIr { request_ms, backend_request_ms })
+    if stream_ms > 0 && request.is_some() && request_ms > stream_ms {
+        problems.at("stream").invalid(
+            "is shorter than timeouts.request, which is a part of it",
+            "make it at least timeouts.request",
+        );
+        return None;
+    }
+    Some(TimeoutsIr { request_ms, backend_request_ms, stream_ms })
 }
 
 /// The three levels of one setting.

@@ -147,9 +147,12 @@ pub struct MatchSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [{"rule": "!has(self.request) || !has(self.backendRequest) || self.request.contains('d') || self.backendRequest.contains('d') || duration(self.request) == duration('0s') || duration(self.backendRequest) <= duration(self.request)", "message": "backendRequest must not be longer than request"}]))]
 pub struct TimeoutsSpec {
-    /// For the whole request with all attempts; 30s when left out.
+    /// From the request to the head of the response, with all attempts; 30s when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<DurationText>,
+    /// For the whole, to the end of the response body; no limit when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<DurationText>,
     /// For one attempt until the response head; `request` when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backend_request: Option<DurationText>,

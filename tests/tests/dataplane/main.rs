@@ -3,6 +3,7 @@
 
 mod addresses;
 mod browser;
+mod clocks;
 mod cors;
 mod drain;
 mod forward;

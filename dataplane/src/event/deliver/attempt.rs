@@ -131,10 +131,12 @@ async fn post(
 ) -> Result<Answer, NotNow> {
     // Timed here too, so that a destination that hangs counts for its breaker; from outside for a body that trickles.
     let backend_request_ms = u64::try_from(to.timeout.as_millis()).unwrap_or(u64::MAX);
-    let timeouts = TimeoutsIr { request_ms: 0, backend_request_ms };
+    let timeouts = TimeoutsIr { request_ms: 0, backend_request_ms, stream_ms: 0 };
     let backends = [Backend { upstream: to.upstream.clone(), weight: 1 }];
     let tenant = &pending.envelope.event.tenant;
-    let plan = ForwardPlan { tenant, backends: &backends, timeouts: &timeouts, retry: None, audited_retry: None };
+    let began = tokio::time::Instant::now();
+    let plan =
+        ForwardPlan { tenant, backends: &backends, timeouts: &timeouts, began, retry: None, audited_retry: None };
     let head = RequestHead { method: &Method::POST, target: &to.path, headers };
     match forward::<NoBody>(core, &plan, &head, RequestBody::Whole(body), &mut Attempts::default()).await {
         Ok(forwarded) => {

@@ -31,7 +31,7 @@ struct Live {
     decoder: Decoder,
     rest: Option<Box<dyn RestOfRequest>>,
     keep_alive: bool,
-    /// For the whole request.
+    /// For the end of the response.
     deadline: Option<Instant>,
     /// Set when it first has to wait for the next piece.
     idle_until: Option<Instant>,

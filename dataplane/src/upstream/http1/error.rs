@@ -139,7 +139,7 @@ impl ExchangeError {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Forbidden(_) => Reason::NoEndpoint,
-            Self::Connect(_) | Self::Closed { .. } => Reason::UpstreamFailed,
+            Self::Connect(_) | Self::Closed { .. } | Self::Malformed(Malformed::EarlyEnd) => Reason::UpstreamFailed,
             Self::ConnectTimeout | Self::Timeout { .. } => Reason::UpstreamTimeout,
             Self::Malformed(_) => Reason::UpstreamMalformed,
             Self::Target => Reason::MalformedRequest,
