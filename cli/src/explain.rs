@@ -15,6 +15,7 @@ use policy::attach::{Attached, Origin};
 use policy::authentication::{AuthenticationIr, Authenticator, Methods};
 use policy::authorization::authorize;
 use policy::client_certificate::ClientIdentity;
+use policy::costly::Costly;
 use policy::ip_allow::IpAllowIr;
 use policy::jwt::TokenCache;
 use policy::mode::Mode;
@@ -299,8 +300,12 @@ fn authenticated(
 ) -> Option<std::sync::Arc<Caller>> {
     let block = &rule.authentication;
     let methods = Methods::new(&tenant.tenant, &tenant.base.methods);
-    let decided =
-        Authenticator::new(&block.ir, &methods).authenticate(head.headers, &mut TokenCache::default(), now_secs());
+    let decided = Authenticator::new(&block.ir, &methods).authenticate(
+        head.headers,
+        &mut TokenCache::default(),
+        now_secs(),
+        &mut Costly::allowed(),
+    );
     let wanted = match &block.ir {
         AuthenticationIr::None => "open to everyone".to_owned(),
         AuthenticationIr::AnyOf(names) => format!("any of {}", names.join(", ")),

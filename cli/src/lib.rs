@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+mod bounds;
 pub mod check;
 pub mod crds;
 pub mod demo;

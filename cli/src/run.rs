@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use dataplane::admin::Access;
 use dataplane::event::shards::Role;
 use dataplane::gateway::{Gateway, GatewaySettings, StartError};
-use dataplane::http::{Family, FieldRules, HttpLimits, TrustedHops};
+use dataplane::http::{Family, FieldRules, TrustedHops};
 use dataplane::listener::ListenerSettings;
 use dataplane::snapshot::follow::OperatorSettings;
 use operator::compile::compile;
@@ -20,6 +20,7 @@ use policy::problem::Severity;
 use policy::snapshot::{Revision, Snapshot};
 use policy::units::{DurationText, SizeText};
 
+use crate::bounds::BoundArgs;
 use crate::installation::{Installation, ProvidedArgs, ProvidedError};
 use crate::settings::{self, Own, SettingsError};
 use crate::watch::{POLL, WatchError, watch};
@@ -80,6 +81,8 @@ struct ServeArgs {
     /// Connections at once from one address (IPv6: from one /64).
     #[arg(long, value_name = "COUNT", default_value_t = 4_096)]
     max_connections_per_address: u32,
+    #[command(flatten)]
+    bounds: BoundArgs,
     /// The event store's bound; half of it is for accepting.
     #[arg(long, value_name = "SIZE", default_value = "8Gi", value_parser = size)]
     max_spool: u64,
@@ -159,11 +162,11 @@ pub(crate) fn https(text: &str) -> Result<String, &'static str> {
     if text.starts_with("https://") { Ok(text.to_owned()) } else { Err("write it as https://HOST:PORT") }
 }
 
-fn size(text: &str) -> Result<u64, String> {
+pub(crate) fn size(text: &str) -> Result<u64, String> {
     SizeText::parse(text).map(|size| size.bytes()).map_err(|error| error.to_string())
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     DurationText::parse(text).map(|parsed| parsed.duration()).map_err(|error| error.to_string())
 }
 
@@ -258,7 +261,7 @@ fn settings(
         cores: cores.unwrap_or(1),
         max_connections: args.max_connections,
         max_connections_per_address: args.max_connections_per_address,
-        http: HttpLimits::default(),
+        http: args.bounds.limits(),
         hops: TrustedHops {
             count: args.trusted_hops,
             ranges: args.trusted_proxies.clone(),

@@ -22,11 +22,12 @@ use crate::event::deliver::{Destination, Destinations};
 use crate::event::spool::Settings as SpoolSettings;
 use crate::event::{BrokerPath, EventPath, Events, EventsError, EventsSettings};
 use crate::health::Health;
-use crate::http::{Inbound, Ticks};
+use crate::http::memory::BodyMemory;
+use crate::http::{HttpLimits, Inbound, Ticks};
 use crate::listener::{App, ConnectionCounts, Listener, ListenerSettings, Serve};
 use crate::outside::CountryDatabase;
 use crate::outside::fetch::Fetches;
-use crate::pipeline::{self, Core};
+use crate::pipeline::{self, Core, CoreShared};
 use crate::runtime::{Builder, Runtime};
 use crate::snapshot::follow::{Apply, Follow, OperatorSettings};
 use crate::snapshot::{Answer, Applied, Change, Keeper, Volume, VolumeError};
@@ -92,6 +93,8 @@ struct Parts {
     log: AccessLog,
     metrics: Metrics,
     health: Arc<Health>,
+    limits: Arc<HttpLimits>,
+    memory: Arc<BodyMemory>,
 }
 
 /// One core's share; answers by the pipeline.
@@ -105,7 +108,15 @@ impl App for Parts {
         let upstreams = UpstreamCore::new(self.guard.clone(), seed);
         let no_tenant = self.metrics.tenant(None);
         let (live, events, health) = (self.live.clone(), self.events.clone(), self.health.clone());
-        let core = Core::new(live, events, upstreams, self.log.core(), no_tenant, health);
+        let shared = CoreShared {
+            live,
+            events,
+            health,
+            limits: self.limits.clone(),
+            memory: self.memory.clone(),
+            metrics: self.metrics.clone(),
+        };
+        let core = Core::new(shared, upstreams, self.log.core(), no_tenant);
         Rc::new(CoreApp(Rc::new(core)))
     }
 }
@@ -252,7 +263,18 @@ impl Gateway {
         let admin = admin.map_err(io(format!("listen on the admin address {}", settings.admin)))?;
         let log = AccessLog::start(log, metrics.access_log_dropped.clone()).map_err(io("start the access log"))?;
         let (path, told) = (events.path.clone(), health.clone());
-        let parts = Arc::new(Parts { live, events: path, guard, log, metrics: metrics.clone(), health: told });
+        let limits = settings.listener.as_ref().map(|listener| listener.http.clone()).unwrap_or_default();
+        let (held, refused) = (metrics.body_memory.clone(), metrics.body_memory_refused.clone());
+        let parts = Arc::new(Parts {
+            live,
+            events: path,
+            guard,
+            log,
+            metrics: metrics.clone(),
+            health: told,
+            memory: Arc::new(BodyMemory::new(limits.body_memory, held, refused)),
+            limits: Arc::new(limits),
+        });
         let counts = ConnectionCounts {
             open: metrics.connections_open.clone(),
             accepted: metrics.connections_accepted.clone(),

@@ -42,6 +42,7 @@ pub mod client_certificate;
 #[cfg(feature = "crd")]
 pub mod compression;
 pub mod cors;
+pub mod costly;
 pub mod fallback;
 pub mod headers;
 #[cfg(feature = "crd")]

@@ -34,6 +34,9 @@ spec:
         - --data=/var/lib/postern
         - --cores={{ $gateway.cores }}
         - --drain={{ $gateway.drainSeconds }}s
+        {{- with $gateway.bodyMemory }}
+        - --body-memory={{ . }}
+        {{- end }}
         - --trusted-hops={{ $gateway.trustedHops }}
         {{- range $gateway.trustedProxies }}
         - --trusted-proxy={{ . }}

@@ -72,6 +72,15 @@ fn parse(entry: &[u8]) -> Option<IpAddr> {
     address.or_else(|| entry.parse::<SocketAddr>().ok().map(|socket| socket.ip())).map(plain)
 }
 
+/// What counts as one address: an IPv6 caller has at least a /64.
+#[must_use]
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6(std::net::Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 
 use super::body::RequestBody;
+use super::memory::{Account, Charge};
 
 /// Why there is no copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,11 +19,16 @@ pub enum NotCopied {
     TooLarge,
     /// It did not arrive to its end.
     Incomplete,
+    /// The process holds as many bytes of bodies as it may.
+    NoRoom,
 }
 
 struct Shared<B: Body> {
     body: B,
     most: u64,
+    /// Who pays for the copy.
+    account: Option<Account>,
+    charge: Option<Charge>,
     /// From the first byte on; given up when it is too large.
     copy: BytesMut,
     /// How much of the copy has passed.
@@ -51,10 +57,11 @@ impl<B: Body> fmt::Debug for Copied<B> {
 }
 
 /// Copies a body of at most so many bytes while it passes. One that announces more is not copied at all.
-pub fn copied<B: Body>(body: B, most: u64) -> (Passing<B>, Copied<B>) {
+pub fn copied<B: Body>(body: B, most: u64, account: Option<Account>) -> (Passing<B>, Copied<B>) {
     let not_copied = (body.size_hint().lower() > most).then_some(NotCopied::TooLarge);
     let shared =
-        Rc::new(RefCell::new(Shared { body, most, copy: BytesMut::new(), passed: 0, not_copied, failed: None }));
+        Shared { body, most, account, charge: None, copy: BytesMut::new(), passed: 0, not_copied, failed: None };
+    let shared = Rc::new(RefCell::new(shared));
     (Passing(shared.clone()), Copied(shared))
 }
 
@@ -80,11 +87,26 @@ impl<B: Body<Data = Bytes> + Unpin> Shared<B> {
     }
 
     fn keep(&mut self, data: &Bytes) {
+        if self.not_copied.is_none() && !self.pay(data.len() as u64) {
+            self.not_copied = Some(NotCopied::NoRoom);
+        }
         if self.not_copied.is_none() {
             self.copy.extend_from_slice(data);
         }
         if self.copy.len() as u64 > self.most {
             self.not_copied = Some(NotCopied::TooLarge);
+        }
+    }
+
+    /// Charges the copy for more bytes. Whether there was room.
+    fn pay(&mut self, bytes: u64) -> bool {
+        match (&mut self.charge, &self.account) {
+            (Some(charge), _) => charge.grow(bytes),
+            (None, Some(account)) => {
+                self.charge = account.begin(bytes).ok();
+                self.charge.is_some()
+            }
+            (None, None) => true,
         }
     }
 
@@ -95,11 +117,11 @@ impl<B: Body<Data = Bytes> + Unpin> Shared<B> {
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Copied<B> {
-    /// Reads what has not passed, and gives the whole.
+    /// Reads what has not passed, and gives the whole with what it is charged to.
     ///
     /// # Errors
     /// [`NotCopied`]; what passes is whole nevertheless.
-    pub async fn whole(self) -> Result<Bytes, NotCopied> {
+    pub async fn whole(self) -> Result<(Bytes, Option<Charge>), NotCopied> {
         loop {
             if let Some(why) = self.0.borrow().not_copied {
                 return Err(why);
@@ -111,8 +133,14 @@ impl<B: Body<Data = Bytes> + Unpin> Copied<B> {
             }
         }
         Ok(match Rc::try_unwrap(self.0) {
-            Ok(shared) => shared.into_inner().copy.freeze(),
-            Err(passes_still) => Bytes::copy_from_slice(&passes_still.borrow().copy),
+            Ok(shared) => {
+                let Shared { copy, charge, .. } = shared.into_inner();
+                (copy.freeze(), charge)
+            }
+            Err(passes_still) => {
+                let mut shared = passes_still.borrow_mut();
+                (Bytes::copy_from_slice(&shared.copy), shared.charge.take())
+            }
         })
     }
 }
@@ -135,6 +163,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Passing<B> {
         let next = ready!(shared.poll_next(cx));
         shared.passed = shared.copy.len();
         if shared.not_copied.is_some() {
+            shared.charge = None;
             shared.copy = BytesMut::new();
             shared.passed = 0;
         }
@@ -176,12 +205,12 @@ mod tests {
     #[tokio::test]
     async fn the_copy_is_whole_however_much_has_passed() {
         for reads in 0..=3 {
-            let (mut passing, copied) = copied(body(&["ab", "cd", "ef"]), 6);
+            let (mut passing, copied) = copied(body(&["ab", "cd", "ef"]), 6, None);
             let mut passed = BytesMut::new();
             for _ in 0..reads {
                 passed.extend_from_slice(&next(&mut passing).await.unwrap_or_default());
             }
-            assert_eq!(copied.whole().await, Ok(Bytes::from_static(b"abcdef")), "{reads} reads");
+            assert_eq!(copied.whole().await.unwrap().0, "abcdef", "{reads} reads");
             while let Some(data) = next(&mut passing).await {
                 passed.extend_from_slice(&data);
             }
@@ -192,10 +221,10 @@ mod tests {
     #[tokio::test]
     async fn what_is_too_large_passes_whole_and_is_not_held() {
         for ahead in [false, true] {
-            let (mut passing, copied) = copied(body(&["ab", "cd", "ef"]), 3);
+            let (mut passing, copied) = copied(body(&["ab", "cd", "ef"]), 3, None);
             let mut copied = Some(copied);
             if let Some(copied) = copied.take_if(|_| ahead) {
-                assert_eq!(copied.whole().await, Err(NotCopied::TooLarge));
+                assert_eq!(copied.whole().await.unwrap_err(), NotCopied::TooLarge);
             }
             let mut passed = BytesMut::new();
             while let Some(data) = next(&mut passing).await {
@@ -204,7 +233,7 @@ mod tests {
             assert_eq!(passed, "abcdef");
             assert!(passing.0.borrow().copy.is_empty());
             if let Some(copied) = copied {
-                assert_eq!(copied.whole().await, Err(NotCopied::TooLarge));
+                assert_eq!(copied.whole().await.unwrap_err(), NotCopied::TooLarge);
             }
         }
     }
@@ -213,8 +242,8 @@ mod tests {
     async fn what_does_not_arrive_is_not_whole() {
         let parts = [Ok(Frame::data(Bytes::from_static(b"ab"))), Err(std::io::Error::other("gone"))];
         let body = http_body_util::StreamBody::new(futures_util::stream::iter(parts));
-        let (mut passing, copied) = copied(body, 9);
-        assert_eq!(copied.whole().await, Err(NotCopied::Incomplete));
+        let (mut passing, copied) = copied(body, 9, None);
+        assert_eq!(copied.whole().await.unwrap_err(), NotCopied::Incomplete);
         assert_eq!(next(&mut passing).await, Some(Bytes::from_static(b"ab")));
         assert!(passing.frame().await.unwrap().is_err(), "what is cut off must not pass as an end");
     }

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::chunks::Chunks;
 use super::head::{self, Framing};
 use super::limits::HttpLimits;
+use super::linger::Linger;
 use super::watch::{Phase, Watch};
 
 /// What the parser reads in place of a head that was refused.
@@ -48,12 +49,13 @@ pub struct Gate<Io> {
     searched: usize,
     /// Heads that were handed on.
     heads: u64,
+    linger: Option<Linger>,
 }
 
 impl<Io> Gate<Io> {
     /// A gate before a connection's first byte.
     pub fn new(io: Io, limits: Arc<HttpLimits>, watch: Arc<Watch>) -> Self {
-        Self { io, state: State::Head, limits, watch, held: Vec::new(), passed: 0, searched: 0, heads: 0 }
+        Self { io, state: State::Head, limits, watch, held: Vec::new(), passed: 0, searched: 0, heads: 0, linger: None }
     }
 
     /// Follows what was read; how many bytes may be handed on. What follows them waits.
@@ -261,7 +263,7 @@ impl<Io: AsyncWrite + Unpin> Gate<Io> {
     }
 }
 
-impl<Io: AsyncWrite + Unpin> AsyncWrite for Gate<Io> {
+impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<Io> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.io).poll_write(cx, bytes);
         self.written(cx, polled)
@@ -286,7 +288,18 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Gate<Io> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        let this = &mut *self;
+        ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
+        match &this.state {
+            State::Head | State::Through => Poll::Ready(Ok(())),
+            // The caller is still sending. Closing now would reset the connection and take the response with it.
+            State::Length(_) | State::Chunked(_) | State::BadChunk(_) | State::Refused(_) => {
+                if this.watch.is_cut() {
+                    return Poll::Ready(Ok(()));
+                }
+                this.linger.get_or_insert_with(Linger::new).poll(cx, &mut this.io).map(Ok)
+            }
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A request as the connection brought it, and as the pipeline works on it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, CONNECTION, COOKIE, HOST, UPGRADE};
@@ -10,6 +11,8 @@ use hyper::upgrade::OnUpgrade;
 use policy::refusal::{Reason, Refusal};
 use policy::request::RequestHead;
 use policy::webhook_source::{Called, UrlScheme};
+
+use tokio::sync::{oneshot, watch};
 
 use super::address::TrustedHops;
 use super::body::RequestBody;
@@ -31,6 +34,17 @@ pub struct Connection {
     pub hops: Arc<TrustedHops>,
     /// What the sweep sees of it.
     pub watch: Arc<Watch>,
+    /// Its place in the budgets of the listener.
+    pub slots: Slots,
+}
+
+/// Keeps a connection counted, by the listener and by its address, for as long as anybody holds this.
+#[derive(Clone, Debug)]
+pub struct Slots {
+    /// Turns true when the drain time is over.
+    pub over: watch::Receiver<bool>,
+    /// Its receiver waits for the last holder.
+    pub(crate) _open: Rc<oneshot::Sender<()>>,
 }
 
 /// One request with its connection.

@@ -44,6 +44,9 @@ pub(super) enum Phase {
 
 const NOT_WRITING: u64 = u64::MAX;
 
+/// A body has a clock of its own, which answers 408. The sweep ends a connection only where nobody watches the body.
+const BODY_MARGIN: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// One connection as the sweep sees it, shared with the gate in front of its parser.
 #[derive(Debug)]
 pub struct Watch {
@@ -53,6 +56,8 @@ pub struct Watch {
     writing_since: AtomicU64,
     /// Requests that are being answered: the caller waits for us, not we for it.
     answering: AtomicU32,
+    /// The connection waits for its caller's bytes; false while nobody reads them.
+    reading: AtomicBool,
     cut: AtomicBool,
     upgraded: AtomicBool,
     reader: AtomicWaker,
@@ -70,6 +75,7 @@ impl Watch {
             since: AtomicU64::new(ticks.now()),
             writing_since: AtomicU64::new(NOT_WRITING),
             answering: AtomicU32::new(0),
+            reading: AtomicBool::new(true),
             cut: AtomicBool::new(false),
             upgraded: AtomicBool::new(false),
             reader: AtomicWaker::new(),
@@ -85,8 +91,14 @@ impl Watch {
         }
     }
 
+    /// Whether the body of a request has not all been read.
+    pub(crate) fn expects_body(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) == Phase::Body as u8
+    }
+
     /// A body made progress.
     pub(super) fn progress(&self) {
+        self.reading.store(false, Ordering::Relaxed);
         self.since.store(self.ticks.now(), Ordering::Relaxed);
     }
 
@@ -99,6 +111,7 @@ impl Watch {
     }
 
     pub(super) fn wait_to_read(&self, waker: &std::task::Waker) {
+        self.reading.store(true, Ordering::Relaxed);
         self.reader.register(waker);
     }
 
@@ -147,8 +160,11 @@ impl Watch {
             phase if phase != Phase::Body as u8 && self.answering.load(Ordering::Relaxed) > 0 => Phase::Busy as u8,
             phase => phase,
         };
-        let limit = [limits.idle_timeout, limits.head_timeout, limits.stall_timeout].get(usize::from(phase)).copied();
-        let read_late = limit.is_some_and(|limit| over(self.since.load(Ordering::Relaxed), limit));
+        let body = limits.stall_timeout + BODY_MARGIN;
+        let limit = [limits.idle_timeout, limits.head_timeout, body].get(usize::from(phase)).copied();
+        // A body that nobody reads waits for the gateway, not for its caller.
+        let waits = phase != Phase::Body as u8 || self.reading.load(Ordering::Relaxed);
+        let read_late = waits && limit.is_some_and(|limit| over(self.since.load(Ordering::Relaxed), limit));
         let write_late = match self.writing_since.load(Ordering::Relaxed) {
             NOT_WRITING => false,
             since => over(since, limits.stall_timeout),

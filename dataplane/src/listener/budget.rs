@@ -1,12 +1,13 @@
 //! How many connections there may be, in all and from one address.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hashbrown::HashMap;
 
 use super::{ConnectionCounts, ListenerSettings};
+use crate::http::address::network;
 
 /// Counts what is open. Bounded by itself: an address is there only while it has connections.
 #[derive(Debug)]
@@ -23,14 +24,6 @@ pub(super) struct Budget {
 pub(super) struct Place {
     budget: Arc<Budget>,
     address: IpAddr,
-}
-
-/// An IPv6 caller has at least a /64: that is what counts as one address.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
-    }
 }
 
 impl Budget {

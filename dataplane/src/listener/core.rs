@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::rc::Rc;
+use std::rc::{self, Rc};
 use std::sync::mpsc as std_mpsc;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -14,15 +14,16 @@ use http::header::CONNECTION;
 use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use policy::error::chain;
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::accept::Accepted;
 use super::first_bytes::{self, FirstBytes, Speaks};
+use super::h2::{self, Streams};
 use super::{App, ListenerSettings, Serve};
-use crate::http::{Answered, Connection, Gate, HttpLimits, Inbound, Ticks, TrustedHops, Watch};
+use crate::http::{Answered, Connection, Gate, HttpLimits, Inbound, Slots, Ticks, TrustedHops, Watch};
 
 /// How often the sweep looks at the connections.
 const SWEEP: Duration = Duration::from_millis(250);
@@ -36,16 +37,21 @@ pub(super) struct CoreThread {
     hops: Arc<TrustedHops>,
     sockets: mpsc::UnboundedReceiver<Accepted>,
     drained: watch::Receiver<bool>,
+    over: watch::Receiver<bool>,
     ended: std_mpsc::Sender<()>,
 }
 
 /// What the connections of one core share.
-struct Shared {
-    limits: Arc<HttpLimits>,
+pub(super) struct Shared {
+    pub(super) limits: Arc<HttpLimits>,
     hops: Arc<TrustedHops>,
-    ticks: Ticks,
+    pub(super) ticks: Ticks,
     watches: RefCell<Vec<Weak<Watch>>>,
-    drained: watch::Receiver<bool>,
+    /// The HTTP/2 connections.
+    pub(super) streams: RefCell<Vec<rc::Weak<Streams>>>,
+    pub(super) drained: watch::Receiver<bool>,
+    /// The drain time is over.
+    over: watch::Receiver<bool>,
     tls_logged: Cell<Option<Instant>>,
 }
 
@@ -63,11 +69,11 @@ impl CoreThread {
     pub(super) fn new(
         settings: &ListenerSettings,
         sockets: mpsc::UnboundedReceiver<Accepted>,
-        drained: watch::Receiver<bool>,
+        (drained, over): (watch::Receiver<bool>, watch::Receiver<bool>),
         ended: std_mpsc::Sender<()>,
     ) -> Self {
         let (limits, hops) = (Arc::new(settings.http.clone()), Arc::new(settings.hops.clone()));
-        Self { limits, hops, sockets, drained, ended }
+        Self { limits, hops, sockets, drained, over, ended }
     }
 
     pub(super) fn drained(&self) -> watch::Receiver<bool> {
@@ -85,7 +91,7 @@ impl CoreThread {
     }
 
     async fn serve<A: App>(self, app: &A) {
-        let Self { limits, hops, mut sockets, drained, ended } = self;
+        let Self { limits, hops, mut sockets, drained, over, ended } = self;
         let ticks = Ticks::default();
         let core = app.core(ticks.clone());
         let shared = Rc::new(Shared {
@@ -93,7 +99,9 @@ impl CoreThread {
             hops,
             ticks,
             watches: RefCell::default(),
+            streams: RefCell::default(),
             drained: drained.clone(),
+            over,
             tls_logged: Cell::new(None),
         });
         let sweep = tokio::task::spawn_local(sweep(shared.clone(), core.clone()));
@@ -130,6 +138,13 @@ async fn sweep<C: Serve>(shared: Rc<Shared>, core: Rc<C>) {
             Some(watch) => !watch.sweep(&shared.limits),
             None => false,
         });
+        shared.streams.borrow_mut().retain(|streams| match streams.upgrade() {
+            Some(streams) => {
+                streams.sweep(&shared.limits);
+                true
+            }
+            None => false,
+        });
         core.tick();
     }
 }
@@ -139,7 +154,9 @@ async fn connection<C: Serve>(shared: Rc<Shared>, core: Rc<C>, accepted: Accepte
     let Ok(socket) = nonblocking(socket) else { return };
     let watch = Arc::new(Watch::new(shared.ticks.clone()));
     shared.watches.borrow_mut().push(Arc::downgrade(&watch));
-    let connection = Connection { peer, hops: shared.hops.clone(), watch };
+    let (open, mut closed) = oneshot::channel();
+    let slots = Slots { over: shared.over.clone(), _open: Rc::new(open) };
+    let connection = Connection { peer, hops: shared.hops.clone(), watch, slots };
     let patience = shared.limits.head_timeout;
     let mut stop = shared.drained.clone();
     let first = tokio::select! {
@@ -150,13 +167,16 @@ async fn connection<C: Serve>(shared: Rc<Shared>, core: Rc<C>, accepted: Accepte
     let Ok(Ok((speaks, socket))) = first else { return };
     // How a connection ended is the caller's matter: its requests have their own lines in the log.
     let _ended = match speaks {
-        Speaks::Http2 => serve_h2(&shared, core, connection, socket).await,
+        Speaks::Http2 => h2::serve(&shared, core, connection, socket).await,
         Speaks::Http1 => serve_h1(&shared, core, connection, socket).await,
         Speaks::Tls => {
             shared.log_tls(peer);
             return;
         }
     };
+
+    // A tunnel that came out of this connection has its slots until it ends: nobody sends here, all may drop.
+    let _dropped = (&mut closed).await;
 }
 
 fn nonblocking(socket: std::net::TcpStream) -> io::Result<TcpStream> {
@@ -181,10 +201,12 @@ async fn serve_h1<C: Serve>(
         let core = core.clone();
         let drained = shared.drained.clone();
         let answering = connection.watch.answer();
+        let uploading = connection.watch.clone();
         async move {
             let mut response = core.answer(inbound).await.map(|body| Answered::new(body, answering));
             // The connection's own task may see the drain only after this answer is on its way.
-            if unclear || *drained.borrow() {
+            // Who is refused while sending a body must know that nothing after it is read.
+            if unclear || *drained.borrow() || uploading.expects_body() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response)
@@ -198,55 +220,6 @@ async fn serve_h1<C: Serve>(
     }
     http.pipeline_flush(true);
     let mut serving = pin!(http.serve_connection(TokioIo::new(gate), service).with_upgrades());
-    let mut stop = shared.drained.clone();
-    tokio::select! {
-        ended = serving.as_mut() => ended,
-        _ = stop.wait_for(|stop| *stop) => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
-        }
-    }
-}
-
-/// Runs the tasks of HTTP/2 streams on this core.
-#[derive(Clone, Copy, Debug)]
-struct Local;
-
-impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(async move {
-            future.await;
-        });
-    }
-}
-
-async fn serve_h2<C: Serve>(
-    shared: &Rc<Shared>,
-    core: Rc<C>,
-    connection: Connection,
-    socket: FirstBytes<TcpStream>,
-) -> hyper::Result<()> {
-    connection.watch.upgrade();
-    let gate = Gate::new(socket, shared.limits.clone(), connection.watch.clone());
-    let service = service_fn(|request: Request<Incoming>| {
-        let refused = crate::http::check_h2(&request, &shared.limits).err();
-        let inbound = Inbound { request, connection: connection.clone(), refused };
-        let core = core.clone();
-        async move { Ok::<_, Infallible>(core.answer(inbound).await) }
-    });
-    let limits = &shared.limits;
-    let mut http = hyper::server::conn::http2::Builder::new(Local);
-    http.timer(TokioTimer::new())
-        .max_concurrent_streams(limits.h2_streams)
-        .initial_stream_window_size(limits.h2_window_bytes)
-        .initial_connection_window_size(limits.h2_window_bytes)
-        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
-        .max_send_buf_size(64 * 1024)
-        .max_pending_accept_reset_streams(20)
-        .max_local_error_reset_streams(64)
-        .keep_alive_interval(limits.stall_timeout)
-        .keep_alive_timeout(limits.stall_timeout);
-    let mut serving = pin!(http.serve_connection(TokioIo::new(gate), service));
     let mut stop = shared.drained.clone();
     tokio::select! {
         ended = serving.as_mut() => ended,

@@ -4,6 +4,7 @@ mod accept;
 mod budget;
 mod core;
 mod first_bytes;
+mod h2;
 
 use std::future::Future;
 use std::io;
@@ -21,6 +22,9 @@ use tokio::sync::{mpsc, watch};
 use crate::health::Health;
 use crate::http::{HttpLimits, Inbound, Ticks, TrustedHops};
 use budget::Budget;
+
+/// How long tunnels may take to close after the drain time.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How connections are taken.
 #[derive(Clone, Debug)]
@@ -78,6 +82,7 @@ pub struct Listener {
     pub address: SocketAddr,
     budget: Arc<Budget>,
     drain: watch::Sender<bool>,
+    over: watch::Sender<bool>,
     ended: std_mpsc::Receiver<()>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -96,13 +101,15 @@ impl Listener {
         let socket = bind(settings.address)?;
         let address = socket.local_addr()?;
         let (drain, drained) = watch::channel(false);
+        let (over, is_over) = watch::channel(false);
         let (ended_sender, ended) = std_mpsc::channel();
         let budget = Arc::new(Budget::new(settings, counts));
         let (mut threads, mut cores) = (Vec::new(), Vec::new());
         for index in 0..settings.cores.max(1) {
             let (sender, sockets) = mpsc::unbounded_channel();
             cores.push(sender);
-            let core = core::CoreThread::new(settings, sockets, drained.clone(), ended_sender.clone());
+            let core =
+                core::CoreThread::new(settings, sockets, (drained.clone(), is_over.clone()), ended_sender.clone());
             let (app, health) = (app.clone(), health.clone());
             let name = format!("core-{index}");
             let run = move || {
@@ -118,31 +125,40 @@ impl Listener {
             acceptor.run();
         };
         threads.push(std::thread::Builder::new().name("acceptor".to_owned()).spawn(run)?);
-        Ok(Self { address, budget, drain, ended, threads })
+        Ok(Self { address, budget, drain, over, ended, threads })
     }
 
     /// Stops accepting, finishes what is in flight, closes what rests; cuts the rest after `patience`. How many
     /// connections were cut.
     #[must_use]
     pub fn drain(self, patience: Duration) -> usize {
-        let Self { address, budget, drain, ended, threads } = self;
+        let Self { address, budget, drain, over, ended, threads } = self;
         let _ = drain.send(true);
         // Wakes the acceptor out of its wait.
         let _ = std::net::TcpStream::connect(address);
-        let until = std::time::Instant::now() + patience;
         let cores = threads.len().saturating_sub(1);
-        let finished = (0..cores).all(|_| {
-            let left = until.saturating_duration_since(std::time::Instant::now());
-            ended.recv_timeout(left).is_ok()
-        });
+        let mut left = cores - wait(&ended, cores, patience);
         let cut = budget.open();
-        if finished {
+
+        if left > 0 {
+            // Tunnels have no end of their own: they are closed in order, and what still hangs is cut.
+            let _ = over.send(true);
+            left -= wait(&ended, left, CLOSE_PATIENCE);
+        }
+        if left == 0 {
             for thread in threads {
                 let _ = thread.join();
             }
         }
         cut
     }
+}
+
+/// Waits until so many cores have ended, at most for `patience`. How many have.
+fn wait(ended: &std_mpsc::Receiver<()>, cores: usize, patience: Duration) -> usize {
+    let until = std::time::Instant::now() + patience;
+    let left = || until.saturating_duration_since(std::time::Instant::now());
+    (0..cores).take_while(|_| ended.recv_timeout(left()).is_ok()).count()
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {

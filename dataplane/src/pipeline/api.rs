@@ -8,6 +8,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use policy::authorization::authorize;
 use policy::cors::Cors;
+use policy::costly::Costly;
 use policy::error::chain;
 use policy::headers::SecurityHeaders;
 use policy::refusal::{Extra, Reason, Refusal};
@@ -16,8 +17,10 @@ use policy::stage::Filter;
 
 use super::{Core, Ended, on_failure, schema};
 use crate::answer::{self, Body};
-use crate::http::{Ids, Parsed, RequestBodyError};
+use crate::http::memory::Sender;
+use crate::http::{Connection, Ids, Parsed, RequestBodyError, Slots};
 use crate::runtime::{Guard, Rule, TenantRuntime};
+use crate::upstream::upgrade::{TunnelLimits, tunnel};
 use crate::upstream::{self, Attempts, ForwardError, ForwardPlan, Forwarded, RequestHead};
 
 /// What the filters say to a request that they do not refuse.
@@ -125,7 +128,6 @@ fn filters(
         let decided = guard.decider.check(head.address, || core.clock.now_secs());
         guard.judge(Filter::Addresses, decided, &mut ended.would_refuse)?;
     }
-    tenant.failures.check(head.address, core.clock.mono_ns())?;
     if let Some(guard) = &rule.cors
         && let Some(Some(headers)) =
             guard.judge(Filter::Cors, guard.decider.preflight(&head), &mut ended.would_refuse)?
@@ -176,7 +178,14 @@ fn authenticate(
 ) -> Result<Option<Arc<Caller>>, Refusal> {
     let Some(guard) = &rule.authentication else { return Ok(None) };
     let now_secs = core.clock.now_secs();
-    let decided = guard.decider.authenticate(&parsed.headers, &mut core.tokens.borrow_mut(), now_secs);
+    let check = |costly: &mut Costly| {
+        guard.decider.authenticate(&parsed.headers, &mut core.tokens.borrow_mut(), now_secs, costly)
+    };
+    // An open rule proves nothing and counts nothing.
+    let decided = match guard.decider.is_open() {
+        true => check(&mut Costly::allowed()),
+        false => core.check(&tenant.failures, parsed.address, check),
+    };
     if let Err(refusal) = &decided
         && !guard.audits()
         && policy::rate_limit::Failures::counts(refusal.reason)
@@ -200,10 +209,14 @@ async fn forward(
     (ended, told): (&mut Ended, &mut HeaderMap),
 ) -> Result<Response<Body>, Refusal> {
     parsed.body.limit(rule.max_body_size).map_err(|error| error.refusal())?;
+    let sender = if caller.is_some() { Sender::Authenticated } else { Sender::Unauthenticated };
+    core.account(&mut parsed, &tenant.name, sender);
+    ended.enter(tenant)?;
     let upgrade = websocket(&mut parsed)?;
     prepare(&mut parsed, rule, ids, caller.as_deref(), upgrade.is_some());
     let (target, method, host) = (parsed.target(), parsed.method.clone(), Box::from(parsed.head().host));
-    let body = schema::body(core, rule, (&method, &parsed.headers), parsed.body, ended).await?;
+    // The charge lasts until the upstream has answered: an attempt may send the bytes again.
+    let (body, _charge) = schema::body(core, rule, (&method, &parsed.headers), parsed.body, ended).await?;
     let plan = plan(tenant, rule, ended);
     let head = RequestHead { method: &method, target: &target, headers: &parsed.headers };
     let (began, mut seen) = (Instant::now(), Attempts::default());
@@ -231,10 +244,10 @@ async fn forward(
     if let Some(reason) = on_failure::would_keep(rule, &method, &forwarded) {
         ended.would_act.push((Filter::OnFailure, Some(reason)));
     }
-    forwarded.map_or_else(
-        |error| failed(rule, error, ended),
-        |forwarded| Ok(pass(forwarded, upgrade, &parsed.connection.watch)),
-    )
+    match forwarded {
+        Ok(forwarded) => Ok(pass(core, forwarded, upgrade, &parsed.connection, ended)),
+        Err(error) => failed(rule, error, ended),
+    }
 }
 
 fn plan<'r>(tenant: &'r TenantRuntime, rule: &'r Rule, ended: &Ended) -> ForwardPlan<'r> {
@@ -322,18 +335,37 @@ fn websocket(parsed: &mut Parsed) -> Result<Option<hyper::upgrade::OnUpgrade>, R
 }
 
 fn pass(
+    core: &Core,
     forwarded: Forwarded,
     upgrade: Option<hyper::upgrade::OnUpgrade>,
-    watch: &Arc<crate::http::Watch>,
+    connection: &Connection,
+    ended: &mut Ended,
 ) -> Response<Body> {
     if let (Some(upgraded), Some(downstream)) = (forwarded.upgraded, upgrade) {
-        watch.upgrade();
+        connection.watch.upgrade();
+        let limits =
+            TunnelLimits { idle_timeout: core.limits.tunnel_idle_timeout, lifetime: core.limits.tunnel_lifetime };
+        // A tunnel holds every slot that its request and its connection had.
+        let (in_flight, mut slots) = (ended.in_flight.take(), connection.slots.clone());
+        let (open, ends) = (core.metrics.tunnels_open.clone(), core.metrics.tunnels_ended.clone());
         tokio::task::spawn_local(async move {
-            if let Ok(downstream) = downstream.await {
-                let io = hyper_util::rt::TokioIo::new(downstream);
-                let _ = upstream::upgrade::tunnel(io, upgraded, upstream::upgrade::TUNNEL_IDLE_TIMEOUT).await;
-            }
+            let _in_flight = in_flight;
+            let Ok(downstream) = downstream.await else { return };
+            let io = hyper_util::rt::TokioIo::new(downstream);
+
+            open.inc();
+            let carried = tunnel(io, upgraded, limits, drained(&mut slots)).await;
+            open.dec();
+            ends.with_label_values(&[carried.end.word()]).inc();
         });
     }
     forwarded.response.map(Body::upstream)
+}
+
+/// Ends with the drain time.
+async fn drained(slots: &mut Slots) {
+    if slots.over.wait_for(|over| *over).await.is_err() {
+        // The listener is gone without a drain: its end is that of the process.
+        std::future::pending().await
+    }
 }

@@ -2,17 +2,23 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::{ArcSwap, Cache};
+use policy::costly::{Costly, CostlyBudget};
 use policy::jwt::TokenCache;
+use policy::names::TenantName;
+use policy::rate_limit::Failures;
 use tokio::sync::Semaphore;
 
 use crate::event::EventPath;
 use crate::health::Health;
+use crate::http::memory::{Account, BodyMemory, Sender};
+use crate::http::{HttpLimits, Parsed};
 use crate::runtime::Runtime;
-use crate::telemetry::{CoreLog, TenantMetrics};
+use crate::telemetry::{CoreLog, Metrics, TenantMetrics};
 use crate::upstream::UpstreamCore;
 
 /// How much of a core's work may be done off its runtime at once.
@@ -66,6 +72,8 @@ pub struct Core {
     live: RefCell<Cache<Arc<ArcSwap<Runtime>>, Arc<Runtime>>>,
     /// Tokens that were verified here.
     pub tokens: RefCell<TokenCache>,
+    /// For expensive checks of addresses that fail too often.
+    costly: RefCell<CostlyBudget>,
     /// Connections to upstreams.
     pub upstreams: UpstreamCore,
     /// Where events are made durable.
@@ -80,6 +88,34 @@ pub struct Core {
     pub no_tenant: TenantMetrics,
     /// Whether all that there is has been told.
     pub health: Arc<Health>,
+    /// The bounds of requests.
+    pub limits: Arc<HttpLimits>,
+    /// What the process holds of request bodies.
+    pub memory: Arc<BodyMemory>,
+    /// What the process counts.
+    pub metrics: Metrics,
+}
+
+/// What all cores share.
+pub struct CoreShared {
+    /// What is live.
+    pub live: Arc<ArcSwap<Runtime>>,
+    /// Where events are made durable.
+    pub events: Arc<EventPath>,
+    /// Whether all that there is has been told.
+    pub health: Arc<Health>,
+    /// The bounds of requests.
+    pub limits: Arc<HttpLimits>,
+    /// What the process holds of request bodies.
+    pub memory: Arc<BodyMemory>,
+    /// What the process counts.
+    pub metrics: Metrics,
+}
+
+impl fmt::Debug for CoreShared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CoreShared").finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for Core {
@@ -91,18 +127,37 @@ impl fmt::Debug for Core {
 impl Core {
     /// A core that reads what is live.
     #[must_use]
-    pub fn new(
-        live: Arc<ArcSwap<Runtime>>,
-        events: Arc<EventPath>,
-        upstreams: UpstreamCore,
-        log: CoreLog,
-        no_tenant: TenantMetrics,
-        health: Arc<Health>,
-    ) -> Self {
+    pub fn new(shared: CoreShared, upstreams: UpstreamCore, log: CoreLog, no_tenant: TenantMetrics) -> Self {
+        let CoreShared { live, events, health, limits, memory, metrics } = shared;
         let live = RefCell::new(Cache::new(live));
         let aside = Arc::new(Semaphore::new(PLACES_ASIDE));
-        let (tokens, clock) = (RefCell::default(), Clock::default());
-        Self { live, tokens, upstreams, events, log, aside, clock, no_tenant, health }
+        let (tokens, costly, clock) = (RefCell::default(), RefCell::default(), Clock::default());
+        Self { live, tokens, costly, upstreams, events, log, aside, clock, no_tenant, health, limits, memory, metrics }
+    }
+
+    /// Makes a check. Of an address beyond its allowed failures, what is expensive is taken from the core's small budget.
+    pub(super) fn check<T>(&self, failures: &Failures, address: IpAddr, check: impl FnOnce(&mut Costly) -> T) -> T {
+        let began_ns = self.clock.mono_ns();
+        let Err(refusal) = failures.check(address, began_ns) else { return check(&mut Costly::allowed()) };
+
+        let left = self.costly.borrow_mut().has(began_ns);
+        let mut costly = if left { Costly::allowed() } else { Costly::spent(refusal) };
+        let checked = check(&mut costly);
+        if costly.begun() {
+            self.costly.borrow_mut().take(self.clock.mono_ns().saturating_sub(began_ns));
+        }
+        checked
+    }
+
+    /// Names the tenant that pays for a request's body. Costs nothing for a request without one.
+    pub(super) fn account(&self, parsed: &mut Parsed, tenant: &TenantName, sender: Sender) {
+        let address = parsed.address;
+        parsed.body.account(self.limits.stall_timeout, || Account {
+            memory: self.memory.clone(),
+            tenant: tenant.clone(),
+            address,
+            sender,
+        });
     }
 
     /// The runtime that is live now. A request keeps it to its end, whatever is swapped in meanwhile.

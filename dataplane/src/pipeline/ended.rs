@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{Method, Response, Version};
-use policy::refusal::{Reason, Refusal};
+use policy::error::chain;
+use policy::refusal::{Extra, Reason, Refusal};
 use policy::request::Caller;
 use policy::stage::Filter;
 
@@ -130,6 +131,20 @@ impl Ended {
         self.host = head.host.into();
         self.path = head.path.into();
         self.query = logged_query(head.query);
+    }
+
+    /// Takes a place among the tenant's requests in flight, which lasts to the end of the response. Called when nothing
+    /// is left to prove: who is not authenticated holds no place.
+    ///
+    /// # Errors
+    /// [`Reason::Overloaded`]
+    pub(super) fn enter(&mut self, tenant: &TenantRuntime) -> Result<(), Refusal> {
+        let place = tenant.enter().ok_or_else(|| {
+            let detail = "the tenant has as many requests in flight as its ceiling allows";
+            Refusal::new(Reason::Overloaded, detail).with(Extra::RetryAfter(Duration::from_secs(1)))
+        })?;
+        self.in_flight = Some(place);
+        Ok(())
     }
 
     /// The answer to a refusal, which is logged and counted with its reason.

@@ -16,7 +16,7 @@ use policy::cors::Cors;
 use policy::refusal::{Extra, Reason, Refusal};
 use policy::route::Outcome;
 
-pub use self::core::{Clock, Core};
+pub use self::core::{Clock, Core, CoreShared};
 pub use ended::{Ended, Forwarding};
 
 use crate::answer::Body;
@@ -50,7 +50,6 @@ async fn run(
     let host = parsed.head().host;
     let tenant = runtime.tenant_of(host).ok_or_else(|| unknown_host(core, host))?;
     ended.tenant = Some(tenant.clone());
-    ended.in_flight = Some(tenant.enter().ok_or_else(tenant_full)?);
     let target = match find(tenant, &parsed) {
         Ok(target) => target,
         Err(refusal) => return Ok(unmatched::answer(tenant, &parsed, &refusal, ended)),
@@ -93,11 +92,6 @@ fn unknown_host(core: &Core, host: &str) -> Refusal {
         Reason::UnknownHost,
         format!("no tenant claims `{host}`; check the Host header and the Tenant's hostnames"),
     )
-}
-
-fn tenant_full() -> Refusal {
-    let pause = Extra::RetryAfter(std::time::Duration::from_secs(1));
-    Refusal::new(Reason::Overloaded, "the tenant has as many requests in flight as its ceiling allows").with(pause)
 }
 
 fn not_programmed(object: &str) -> Refusal {

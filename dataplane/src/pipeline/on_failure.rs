@@ -25,6 +25,7 @@ use uuid::Uuid;
 use super::Core;
 use crate::event::claim::digest;
 use crate::event::{Entry, Event, NewEvent};
+use crate::http::memory::Charge;
 use crate::http::{Copied, Ids, NotCopied, Passing, RequestBody as Incoming, copied};
 use crate::runtime::{Guard, OnFailure, Rule, TenantRuntime};
 use crate::upstream::{ForwardError, Forwarded, RequestBody};
@@ -88,16 +89,17 @@ impl Kept {
         match body {
             RequestBody::Whole(bytes) => (RequestBody::Whole(bytes.clone()), Self::Whole(bytes)),
             RequestBody::Streaming(body) => {
-                let (passing, copied) = copied(body, most);
+                let payer = body.payer();
+                let (passing, copied) = copied(body, most, payer);
                 (RequestBody::Streaming(passing), Self::Copied(copied))
             }
         }
     }
 
-    async fn whole(self, most: u64) -> Result<Bytes, NotCopied> {
+    async fn whole(self, most: u64) -> Result<(Bytes, Option<Charge>), NotCopied> {
         match self {
             Self::Whole(bytes) if bytes.len() as u64 > most => Err(NotCopied::TooLarge),
-            Self::Whole(bytes) => Ok(bytes),
+            Self::Whole(bytes) => Ok((bytes, None)),
             Self::Copied(copied) => {
                 let whole = tokio::time::timeout(REST_PATIENCE, copied.whole()).await;
                 whole.unwrap_or(Err(NotCopied::Incomplete))
@@ -149,10 +151,10 @@ pub(super) async fn keep(
     (head, body): (Head<'_>, Kept),
     failure: Failure,
 ) -> HeaderValue {
-    let body = match body.whole(on_failure.max_body_size).await {
-        Ok(body) => body,
+    let (body, _charge) = match body.whole(on_failure.max_body_size).await {
+        Ok(whole) => whole,
         Err(NotCopied::TooLarge) => return HeaderValue::from_static("too_large"),
-        Err(NotCopied::Incomplete) => return HeaderValue::from_static("not_kept"),
+        Err(NotCopied::Incomplete | NotCopied::NoRoom) => return HeaderValue::from_static("not_kept"),
     };
     let Ok(data) = serde_json::to_vec(&data(&head, &body, &failure)) else {
         return HeaderValue::from_static("not_kept");

@@ -10,10 +10,13 @@ use policy::stage::Filter;
 use policy::webhook_source::entry::Entry;
 
 use super::{Core, Ended};
+use crate::http::Pace;
+use crate::http::memory::Charge;
 use crate::runtime::{Guard, Rule};
 use crate::upstream::RequestBody;
 
-type Outgoing = RequestBody<crate::http::RequestBody>;
+/// The body that goes on, and what its bytes are charged to when all of them are held.
+type Outgoing = (RequestBody<crate::http::RequestBody>, Option<Charge>);
 
 /// The body that goes on: read whole and checked when the rule has a schema, else as it comes.
 pub(super) async fn body(
@@ -26,21 +29,21 @@ pub(super) async fn body(
     let has_body = !http_body::Body::is_end_stream(&body);
     match rule.schema.as_ref().filter(|_| Schema::concerns(method, has_body)) {
         None => Ok(as_it_comes(body)),
-        Some(guard) => checked(core, guard, rule.max_body_size, headers, body, ended).await,
+        Some(guard) => checked(core, guard, rule, headers, body, ended).await,
     }
 }
 
 fn as_it_comes(body: crate::http::RequestBody) -> Outgoing {
     match http_body::Body::is_end_stream(&body) {
-        true => RequestBody::Whole(Bytes::new()),
-        false => RequestBody::Streaming(body),
+        true => (RequestBody::Whole(Bytes::new()), None),
+        false => (RequestBody::Streaming(body), None),
     }
 }
 
 async fn checked(
     core: &Core,
     guard: &Guard<Arc<Schema>>,
-    max_body_size: u64,
+    rule: &Rule,
     headers: &HeaderMap,
     mut body: crate::http::RequestBody,
     ended: &mut Ended,
@@ -49,15 +52,16 @@ async fn checked(
     if guard.judge(Filter::Schema, Schema::check_head(headers), &mut ended.would_refuse)?.is_none() {
         return Ok(as_it_comes(body));
     }
-    let bounded = body.limit(max_body_size.min(MAX_BODY_BYTES)).map_err(|error| error.refusal());
+    let bounded = body.limit(rule.max_body_size.min(MAX_BODY_BYTES)).map_err(|error| error.refusal());
     if guard.judge(Filter::Schema, bounded, &mut ended.would_refuse)?.is_none() {
-        body.limit(max_body_size).map_err(|error| error.refusal())?;
+        body.limit(rule.max_body_size).map_err(|error| error.refusal())?;
         return Ok(as_it_comes(body));
     }
     if guard.audits() {
-        body.limit(max_body_size).map_err(|error| error.refusal())?;
+        body.limit(rule.max_body_size).map_err(|error| error.refusal())?;
     }
-    let bytes = body.read_all().await.map_err(|error| error.refusal())?;
+    let until = rule.request_timeout().map(|timeout| (ended.began + timeout).into());
+    let bytes = body.collect(&Pace::new(&core.limits, until)).await.map_err(|error| error.refusal())?;
     let (schema, read) = (guard.decider.clone(), bytes.clone());
     let verdict = if bytes.len() as u64 > MAX_BODY_BYTES {
         Err(too_long())
@@ -67,7 +71,7 @@ async fn checked(
         schema.check_body(&read)
     };
     guard.judge(Filter::Schema, verdict, &mut ended.would_refuse)?;
-    Ok(RequestBody::Whole(bytes))
+    Ok((RequestBody::Whole(bytes), body.take_charge()))
 }
 
 fn too_long() -> Refusal {

@@ -15,7 +15,8 @@ use super::{Core, Ended, schema};
 use crate::answer::{self, Body};
 use crate::event::outcomes::{EventOutcome, OutcomeKind};
 use crate::event::{AcceptError, Entry, Event, NewEvent};
-use crate::http::{Ids, Parsed};
+use crate::http::memory::Sender;
+use crate::http::{Ids, Pace, Parsed};
 use crate::placement::{Placement, place};
 use crate::runtime::{Runtime, Source, TenantRuntime};
 
@@ -44,7 +45,6 @@ pub(super) async fn answer(
         let decided = guard.decider.check(parsed.address, || core.clock.now_secs());
         guard.judge(Filter::Addresses, decided, &mut ended.would_refuse)?;
     }
-    tenant.failures.check(parsed.address, core.clock.mono_ns())?;
     if let Some(guard) = &source.client_certificate {
         let shown = guard.decider.check(&parsed.headers, parsed.from_trusted_proxy());
         guard.judge(Filter::ClientCertificate, shown, &mut ended.would_refuse)?;
@@ -59,8 +59,12 @@ pub(super) async fn answer(
         return Err(refusal.with(Extra::Allow("POST".to_owned())));
     }
     parsed.body.limit(source.ir.max_body_size).map_err(|error| error.refusal())?;
-    let body = parsed.body.read_all().await.map_err(|error| error.refusal())?;
+    core.account(&mut parsed, &tenant.name, Sender::Unauthenticated);
+    let body = parsed.body.collect(&Pace::new(&core.limits, None)).await.map_err(|error| error.refusal())?;
     let verified = verify(core, tenant, source, &parsed, &body, ended)?;
+    if verified.is_some() {
+        parsed.body.authenticated();
+    }
     let verdict = source.limits.check(None, parsed.address, core.clock.mono_ns());
     ended.would_refuse.extend(verdict.would_refuse.map(|refusal| (Filter::RateLimit, refusal)));
     if let Some(refusal) = verdict.refused {
@@ -71,6 +75,7 @@ pub(super) async fn answer(
     {
         return Ok(answer::full(answer.status, answer.content_type, answer.body));
     }
+    ended.enter(tenant)?;
     let parts = split(source.ir.provider, &source.ir.extraction, &parsed.headers, &body)?;
     ended.events = u32::try_from(parts.len()).unwrap_or(u32::MAX);
     let parts = fitting(core, (runtime, tenant), source, (body.len(), parts), ended).await?;
@@ -92,8 +97,16 @@ fn verify<'s>(
     ended: &mut Ended,
 ) -> Result<Option<Verified<'s>>, Refusal> {
     let Some(guard) = &source.verifier else { return Ok(None) };
-    let verified = guard.decider.verify(&parsed.head(), parsed.called(), body, core.clock.now_secs());
+    let verified = core.check(&tenant.failures, parsed.address, |costly| {
+        if guard.decider.is_asymmetric() {
+            costly.begin()?;
+        }
+        guard.decider.verify(&parsed.head(), parsed.called(), body, core.clock.now_secs())
+    });
     let verified = verified.map_err(|refusal| {
+        if refusal.reason == Reason::TooManyFailures {
+            return refusal;
+        }
         if !guard.audits() {
             tenant.failures.record(parsed.address, core.clock.mono_ns());
         }

@@ -66,6 +66,14 @@ pub struct Metrics {
     pub connections_accepted: IntCounter,
     /// Connections that were closed because a budget was spent.
     pub connections_refused: IntCounter,
+    /// Bytes of request bodies that are held.
+    pub body_memory: IntGauge,
+    /// Bodies that were refused because there was no room for them.
+    pub body_memory_refused: IntCounter,
+    /// WebSocket tunnels that are open.
+    pub tunnels_open: IntGauge,
+    /// WebSocket tunnels that ended, by how.
+    pub tunnels_ended: IntCounterVec,
     /// Lines that the access log had to drop.
     pub access_log_dropped: IntCounter,
     /// Snapshots that were applied.
@@ -117,6 +125,10 @@ impl Metrics {
         r.register(Box::new(duration.clone()))?;
         let connections_open = IntGauge::new("postern_connections_open", "Downstream connections that are open")?;
         r.register(Box::new(connections_open.clone()))?;
+        let body_memory = IntGauge::new("postern_body_memory_bytes", "Bytes of request bodies that are held")?;
+        r.register(Box::new(body_memory.clone()))?;
+        let tunnels_open = IntGauge::new("postern_tunnels_open", "WebSocket tunnels that are open")?;
+        r.register(Box::new(tunnels_open.clone()))?;
         let last_good_unwritten =
             IntGauge::new("postern_last_good_unwritten", "Files of the last good that the volume has not taken yet")?;
         r.register(Box::new(last_good_unwritten.clone()))?;
@@ -153,6 +165,17 @@ impl Metrics {
                 "postern_connections_refused_total",
                 "Downstream connections closed because a budget was spent",
             )?,
+            body_memory_refused: counter(
+                &r,
+                "postern_body_memory_refused_total",
+                "Request bodies refused because the process held as many bytes as it may",
+            )?,
+            tunnels_ended: counters(
+                &r,
+                "postern_tunnels_ended_total",
+                "WebSocket tunnels that ended, by how",
+                &["end"],
+            )?,
             access_log_dropped: counter(&r, "postern_access_log_dropped_total", "Access-log lines dropped")?,
             snapshots_applied: counter(&r, "postern_snapshots_applied_total", "Snapshots applied")?,
             snapshot_apply: histogram(
@@ -169,6 +192,8 @@ impl Metrics {
             )?,
             objects: gauges(&r, "postern_objects", "Objects of the snapshot by state", &["state"])?,
             last_good_unwritten,
+            body_memory,
+            tunnels_open,
             connections_open,
             duration,
             registry: r,

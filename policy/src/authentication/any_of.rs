@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName};
 
 use super::AuthenticationIr;
 use crate::api_key::ApiKeys;
+use crate::costly::Costly;
 use crate::jwt::{JwtMethod, TokenCache};
 use crate::names::TenantName;
 use crate::refusal::{Extra, Reason, Refusal};
@@ -118,6 +119,7 @@ impl Authenticator {
         headers: &HeaderMap,
         cache: &mut TokenCache,
         now_secs: i64,
+        costly: &mut Costly,
     ) -> Result<Option<Arc<Caller>>, Refusal> {
         let Some(methods) = &self.methods else { return Ok(None) };
         let bearer = bearer(headers)?;
@@ -129,7 +131,7 @@ impl Authenticator {
                 Method::Jwt(_) if matches!(jwt, Outcome::Holds(_)) => {}
                 Method::Jwt(method) => {
                     let Some(token) = bearer else { continue };
-                    let outcome = cache.verify(method, token, now_secs);
+                    let outcome = cache.verify(method, token, now_secs, costly);
                     if let Ok(caller) = &outcome {
                         callers.push(Arc::clone(caller));
                     }

@@ -42,7 +42,7 @@ fn request(fields: &[(&'static str, &str)]) -> HeaderMap {
 fn decide(methods: &[MethodIr], chosen: &[&str], fields: &[(&'static str, &str)]) -> Result<String, Reason> {
     let names = chosen.iter().map(|name| Arc::from(*name)).collect();
     let authenticator = Authenticator::new(&AuthenticationIr::AnyOf(names), &Methods::new(&tenant(), methods));
-    let decided = authenticator.authenticate(&request(fields), &mut TokenCache::default(), NOW);
+    let decided = authenticator.authenticate(&request(fields), &mut TokenCache::default(), NOW, &mut Costly::allowed());
     decided.map(|caller| caller.unwrap().id.to_string()).map_err(|refusal| refusal.reason)
 }
 
@@ -81,7 +81,12 @@ fn the_tenant_of_a_second_credential_is_kept() {
     let methods = Methods::new(&tenant(), &[api_keys(), jwt()]);
     let chosen = AuthenticationIr::AnyOf(vec!["partners".into(), "auth-service".into()]);
     let headers = request(&[("authorization", &token()), ("x-api-key", &key())]);
-    let decided = Authenticator::new(&chosen, &methods).authenticate(&headers, &mut TokenCache::default(), NOW);
+    let decided = Authenticator::new(&chosen, &methods).authenticate(
+        &headers,
+        &mut TokenCache::default(),
+        NOW,
+        &mut Costly::allowed(),
+    );
     let caller = decided.unwrap().unwrap();
     assert_eq!((&*caller.id, caller.tenant.as_deref()), ("initech", Some("acme")));
     let named = |tenant: &str| Arc::new(Caller { tenant: Some(tenant.into()), ..(*caller).clone() });
@@ -146,8 +151,12 @@ fn a_token_of_the_second_issuer_is_taken_by_its_method() {
 fn a_missing_credential_is_told_every_way_once() {
     let methods = Methods::new(&tenant(), &[jwt(), api_keys()]);
     let chosen = AuthenticationIr::AnyOf(vec!["auth-service".into(), "partners".into()]);
-    let decided =
-        Authenticator::new(&chosen, &methods).authenticate(&HeaderMap::new(), &mut TokenCache::default(), NOW);
+    let decided = Authenticator::new(&chosen, &methods).authenticate(
+        &HeaderMap::new(),
+        &mut TokenCache::default(),
+        NOW,
+        &mut Costly::allowed(),
+    );
     let ways = [Extra::Challenge("Bearer".into()), Extra::Challenge("ApiKey header=\"x-api-key\"".into())];
     assert_eq!(decided.unwrap_err().extras, ways);
 }
@@ -158,6 +167,6 @@ fn an_open_rule_has_nobody_and_the_fields_that_claims_travel_in_are_known() {
     let open = Authenticator::new(&AuthenticationIr::None, &methods);
     assert!(open.is_open());
     let headers = request(&[("authorization", "Bearer rubbish")]);
-    assert_eq!(open.authenticate(&headers, &mut TokenCache::default(), NOW).unwrap(), None);
+    assert_eq!(open.authenticate(&headers, &mut TokenCache::default(), NOW, &mut Costly::allowed()).unwrap(), None);
     assert_eq!(methods.forwarded_names().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-user-id"]);
 }

@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use hashbrown::{Equivalent, HashMap};
+use ring::digest::{Context, SHA256};
 
 use super::JwtMethod;
 use super::verify::{Identity, Verified};
-use crate::refusal::Refusal;
+use crate::costly::Costly;
+use crate::refusal::{Reason, Refusal};
 use crate::request::Caller;
 
 /// The most tokens that one core remembers.
@@ -49,11 +51,56 @@ struct Entry {
     used: bool,
 }
 
-/// Remembers which tokens hold. Only such: what is refused is verified anew each time, so that nobody fills
-/// this with rubbish. The methods' identities are part of the keys: another tenant, or another key set,
-/// finds nothing.
+/// The most refused tokens that one core remembers.
+const MAX_REFUSED_TOKENS: usize = 4096;
+
+/// For how long a refused token is refused without looking at it again.
+const REFUSED_SECS: i64 = 30;
+
+/// A method's identity with a token, hashed: what is refused is not worth its bytes.
+type RefusedKey = [u8; 32];
+
+/// Tokens whose expensive verification failed.
+#[derive(Debug, Default)]
+struct RefusedTokens {
+    entries: HashMap<RefusedKey, (i64, Refusal), foldhash::fast::RandomState>,
+    /// In the order of arrival.
+    order: VecDeque<RefusedKey>,
+}
+
+impl RefusedTokens {
+    fn key(method: &JwtMethod, token: &str) -> RefusedKey {
+        let mut hash = Context::new(&SHA256);
+        hash.update(&method.identity);
+        hash.update(token.as_bytes());
+        let mut key = RefusedKey::default();
+        key.copy_from_slice(hash.finish().as_ref());
+        key
+    }
+
+    fn find(&self, key: &RefusedKey, now_secs: i64) -> Option<&Refusal> {
+        let (since_secs, refusal) = self.entries.get(key)?;
+        (*since_secs..since_secs + REFUSED_SECS).contains(&now_secs).then_some(refusal)
+    }
+
+    fn remember(&mut self, key: RefusedKey, refusal: &Refusal, now_secs: i64) {
+        if self.entries.insert(key, (now_secs, refusal.clone())).is_none() {
+            self.order.push_back(key);
+        }
+        if self.order.len() > MAX_REFUSED_TOKENS
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.entries.remove(&oldest);
+        }
+    }
+}
+
+/// Remembers which tokens hold, and for a moment those whose expensive verification failed. The two are apart, so that
+/// rubbish displaces no token that holds. The methods' identities are part of the keys: another tenant, or another key
+/// set, finds nothing.
 #[derive(Debug, Default)]
 pub struct TokenCache {
+    refused: RefusedTokens,
     entries: HashMap<Arc<Key>, Entry, foldhash::fast::RandomState>,
     /// In the order of arrival; the eviction gives what was used another round.
     order: VecDeque<Arc<Key>>,
@@ -64,17 +111,49 @@ impl TokenCache {
     /// Verifies a token, or remembers that it did.
     ///
     /// # Errors
-    /// As [`JwtMethod::verify`].
-    pub fn verify(&mut self, method: &JwtMethod, token: &str, now_secs: i64) -> Result<Arc<Caller>, Refusal> {
+    /// As [`JwtMethod::verify`], and the refusal of `costly`.
+    pub fn verify(
+        &mut self,
+        method: &JwtMethod,
+        token: &str,
+        now_secs: i64,
+        costly: &mut Costly,
+    ) -> Result<Arc<Caller>, Refusal> {
         if let Some(entry) = self.entries.get_mut(&Wanted { method: &method.identity, token })
             && (entry.since_secs..entry.until_secs).contains(&now_secs)
         {
             entry.used = true;
             return Ok(Arc::clone(&entry.caller));
         }
-        let verified = method.verify(token, now_secs)?;
+        let verified = if method.is_asymmetric() {
+            self.verify_costly(method, token, now_secs, costly)?
+        } else {
+            method.verify(token, now_secs)?
+        };
         self.remember(method, token, &verified, now_secs);
         Ok(verified.caller)
+    }
+
+    fn verify_costly(
+        &mut self,
+        method: &JwtMethod,
+        token: &str,
+        now_secs: i64,
+        costly: &mut Costly,
+    ) -> Result<Verified, Refusal> {
+        let key = RefusedTokens::key(method, token);
+        if let Some(refusal) = self.refused.find(&key, now_secs) {
+            return Err(refusal.clone());
+        }
+        costly.begin()?;
+        let verified = method.verify(token, now_secs);
+        // A token outside its time may come into it.
+        if let Err(refusal) = &verified
+            && refusal.reason == Reason::CredentialsInvalid
+        {
+            self.refused.remember(key, refusal, now_secs);
+        }
+        verified
     }
 
     /// How many tokens are remembered.

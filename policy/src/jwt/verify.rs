@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::claims::{self, ClaimError, Period};
 use super::token::{Token, TokenError};
-use super::{Algorithm, ForwardIr, JwtIr, JwtKeyIr, KeyMaterial, crypto};
+use super::{Algorithm, Family, ForwardIr, JwtIr, JwtKeyIr, KeyMaterial, crypto};
 use crate::names::TenantName;
 use crate::refusal::{Extra, Reason, Refusal};
 use crate::request::Caller;
@@ -97,6 +97,13 @@ impl JwtMethod {
     #[must_use]
     pub fn name(&self) -> &Arc<str> {
         &self.ir.name
+    }
+
+    /// Whether a fresh verification costs much: one of the keys is not a shared secret.
+    #[must_use]
+    pub fn is_asymmetric(&self) -> bool {
+        let asymmetric = |algorithm: &Algorithm| algorithm.family() != Family::Hmac;
+        self.keys.iter().flat_map(|key| &key.algorithms).any(asymmetric)
     }
 
     /// The header fields that this method sets for the upstream, and that a caller therefore must not.

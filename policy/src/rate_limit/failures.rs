@@ -1,5 +1,5 @@
-//! The coarse limit on requests that fail authentication: who keeps guessing is stopped before the guess
-//! is looked at.
+//! The coarse count of requests that fail authentication, by address: beyond its allowance an address gets expensive
+//! checks only from a small budget (see [`crate::costly`]), and everything else as before.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -55,8 +55,7 @@ impl Failures {
         )
     }
 
-    /// Whether an address may try to authenticate. Costs nothing but a look-up, and nothing at all while
-    /// nobody fails.
+    /// Whether an address is within its allowance. Costs nothing but a look-up, and nothing at all while nobody fails.
     ///
     /// # Errors
     /// [`Reason::TooManyFailures`] with `Retry-After`.

@@ -193,17 +193,15 @@ fn timeouts(spec: &TimeoutsSpec, mut problems: Problems<'_>) -> Option<TimeoutsI
     let backend_request_ms = backend_request.as_ref().map_or(0, DurationText::millis);
     let stream_ms = stream.as_ref().map_or(0, DurationText::millis);
     if request_ms > 0 && backend_request_ms > request_ms {
-        problems.at("backendRequest").invalid(
-            "is longer than timeouts.request",
-            "make it at most timeouts.request (30s when that is left out)",
-        );
+        problems
+            .at("backendRequest")
+            .invalid("is longer than timeouts.request", "make it at most timeouts.request (30s when that is left out)");
         return None;
     }
     if stream_ms > 0 && request.is_some() && request_ms > stream_ms {
-        problems.at("stream").invalid(
-            "is shorter than timeouts.request, which is a part of it",
-            "make it at least timeouts.request",
-        );
+        problems
+            .at("stream")
+            .invalid("is shorter than timeouts.request, which is a part of it", "make it at least timeouts.request");
         return None;
     }
     Some(TimeoutsIr { request_ms, backend_request_ms, stream_ms })

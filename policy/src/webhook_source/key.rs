@@ -87,6 +87,11 @@ impl Key {
         matches!(self.material, Material::Token(_))
     }
 
+    /// Whether a check costs much.
+    pub(super) fn is_public(&self) -> bool {
+        matches!(self.material, Material::PublicKey(_))
+    }
+
     /// Whether this key made one of the signatures. Constant in time for what it compares.
     pub(super) fn made(&self, parts: &[Cow<'_, [u8]>], given: &[Vec<u8>]) -> bool {
         match &self.material {

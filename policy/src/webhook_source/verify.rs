@@ -175,6 +175,12 @@ impl Verifier {
         })
     }
 
+    /// Whether a verification costs much: one of the keys is a public key.
+    #[must_use]
+    pub fn is_asymmetric(&self) -> bool {
+        self.keys.iter().any(Key::is_public)
+    }
+
     /// Whether the sender of these bytes knew one of the secrets, and when it signed.
     ///
     /// # Errors

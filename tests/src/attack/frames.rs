@@ -6,10 +6,11 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// What an HTTP/2 connection begins with (RFC 9113, 3.4).
-pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 const DATA: u8 = 0x0;
 const HEADERS: u8 = 0x1;
+const RST_STREAM: u8 = 0x3;
 const SETTINGS: u8 = 0x4;
 const GOAWAY: u8 = 0x7;
 const WINDOW_UPDATE: u8 = 0x8;
@@ -21,11 +22,13 @@ const INITIAL_WINDOW: u16 = 0x4;
 
 /// What a peer sent.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Came {
+pub enum Came {
     /// A head of an answer on this stream.
     Head(u32),
     /// So many bytes of a body on this stream.
     Data(u32, usize),
+    /// The peer ended this stream.
+    Reset(u32),
     /// The peer takes no more streams.
     GoAway,
     /// Another frame.
@@ -38,7 +41,7 @@ pub(super) enum Came {
 
 /// A connection whose frames a test writes.
 #[derive(Debug)]
-pub(super) struct Frames {
+pub struct Frames {
     stream: TcpStream,
 }
 
@@ -47,7 +50,7 @@ impl Frames {
     ///
     /// # Errors
     /// When nobody listens.
-    pub(super) fn connect(address: SocketAddr, window: u32) -> io::Result<Self> {
+    pub fn connect(address: SocketAddr, window: u32) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(Duration::from_secs(1)))?;
@@ -64,7 +67,7 @@ impl Frames {
     ///
     /// # Errors
     /// When the connection has ended.
-    pub(super) fn request(&mut self, id: u32, fields: &[(&str, &str)], ends: bool) -> io::Result<()> {
+    pub fn request(&mut self, id: u32, fields: &[(&str, &str)], ends: bool) -> io::Result<()> {
         let mut block = Vec::new();
         for (name, value) in fields {
             // A literal without indexing, name and value plain (RFC 7541, 6.2.2).
@@ -82,7 +85,7 @@ impl Frames {
     ///
     /// # Errors
     /// When the connection has ended, or the peer takes nothing for a second.
-    pub(super) fn data(&mut self, id: u32, bytes: &[u8]) -> io::Result<()> {
+    pub fn data(&mut self, id: u32, bytes: &[u8]) -> io::Result<()> {
         bytes.chunks(16_384).try_for_each(|part| self.write(DATA, 0, id, part))
     }
 
@@ -90,12 +93,12 @@ impl Frames {
     ///
     /// # Errors
     /// When the connection has ended.
-    pub(super) fn widen(&mut self, id: u32, by: u32) -> io::Result<()> {
+    pub fn widen(&mut self, id: u32, by: u32) -> io::Result<()> {
         self.write(WINDOW_UPDATE, 0, id, &by.to_be_bytes())
     }
 
     /// The next frame that comes within this time. Settings of the peer are acknowledged.
-    pub(super) fn came(&mut self, patience: Duration) -> Came {
+    pub fn came(&mut self, patience: Duration) -> Came {
         if self.stream.set_read_timeout(Some(patience)).is_err() {
             return Came::Closed;
         }
@@ -117,6 +120,7 @@ impl Frames {
         match kind {
             HEADERS => Came::Head(id),
             DATA => Came::Data(id, payload.len()),
+            RST_STREAM => Came::Reset(id),
             GOAWAY => Came::GoAway,
             SETTINGS if flags & ACK == 0 => {
                 let _ = self.write(SETTINGS, ACK, 0, &[]);

@@ -53,6 +53,7 @@ pub(super) fn stalls(scale: Scale) -> io::Result<Seen> {
                 Came::Nothing if left.is_zero() => break false,
                 // An upload may be answered, and its stream be reset, on a connection that goes on.
                 Came::Head(_) if what.contains("upload") => break true,
+                Came::Reset(_) => break true,
                 Came::Head(_) | Came::Data(..) | Came::Other | Came::Nothing => {}
             }
         };

@@ -5,7 +5,7 @@
 
 mod admin;
 mod body;
-mod frames;
+pub mod frames;
 mod http2;
 mod last_good;
 mod lockout;

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod addresses;
+mod bounds;
 mod browser;
 mod clocks;
 mod cors;
