@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn budget_is_a_twentieth_of_the_time() {
-        let (mut budget, mut now_ns, mut spent_ns) = (CostlyBudget::default(), 0, 0);
+        let (mut budget, mut now_ns, mut spent_ns) = (CostlyBudget::default(), 0_u64, 0_u64);
         while now_ns < 60_000_000_000 {
             if budget.has(now_ns) {
                 budget.take(100_000);
