@@ -155,7 +155,7 @@ impl Gateway {
             headers.insert("upgrade", "websocket".parse().unwrap());
         }
         let Self { tenant, timeouts, retry, backends, .. } = self;
-        let (retry, began) = (retry.as_ref(), Instant::now());
+        let (retry, began) = (retry.as_ref(), tokio::time::Instant::now());
         let plan = ForwardPlan { tenant, timeouts, began, retry, audited_retry: None, backends };
         let head = RequestHead { method: &method, target, headers: &headers };
         forward(&self.core, &plan, &head, body, &mut Attempts::default()).await
