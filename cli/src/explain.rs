@@ -153,7 +153,7 @@ fn explain(args: &Args, snapshot: &Snapshot, countries: Option<&Arc<CountryDatab
         }
         Outcome::Matched(Target::Broken(object)) => {
             explained.object = Some(object.to_string());
-            explained.verdict = "503 not_programmed, or its last good: `postern check` says what is wrong".to_owned();
+            explained.verdict = "503 not_programmed: `postern check` says what is wrong".to_owned();
             false
         }
         Outcome::Matched(Target::Source(object, source)) => {
@@ -285,6 +285,10 @@ fn through_rule(
         walk.tell(Filter::Schema.word(), block, Ok(checked("a body", &block.ir)));
     }
     way(rule, head, &mut walk);
+    if !rule.broken_traffic.is_empty() && walk.refused.is_none() {
+        let fields = rule.broken_traffic.join(", ");
+        walk.refused = Some(format!("503 not_programmed, or with the traffic settings of its last good: {fields}"));
+    }
     let refused = walk.refused.take();
     let backends: Vec<String> =
         rule.backends.iter().map(|backend| format!("{} (weight {})", backend.upstream, backend.weight)).collect();

@@ -139,7 +139,10 @@ struct LiveDestinations(Arc<ArcSwap<Runtime>>);
 
 impl Destinations for LiveDestinations {
     fn get(&self, tenant: &TenantName, source: &ObjectRef) -> Option<Arc<Destination>> {
-        self.0.load().source(tenant, source)?.destination.clone()
+        let runtime = self.0.load();
+        let source = runtime.source(tenant, source)?;
+        // Outbound security that is broken parks what is accepted.
+        source.destination.clone().filter(|_| source.ir.broken_outbound.is_empty())
     }
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn place<'r>(
         Some(claims) if source.ir.shared_with.contains(claims) => match behind(runtime, claims, &source.object) {
             // The other tenants' entries go on, so its own broken policy cannot refuse the request.
             Some((tenant, source)) => {
-                let broken = !source.ir.broken_security.is_empty();
+                let broken = !source.ir.broken_security.is_empty() || !source.ir.broken_traffic.is_empty();
                 Placement { tenant, source, owner, refused: broken.then_some(Reason::PolicyBroken) }
             }
             None => own(Some(Reason::Unclaimed)),

@@ -157,7 +157,7 @@ fn a_tenant_that_cannot_be_read_keeps_everything_in_force() {
     let mut objects = base();
     objects.push(route(good_rule()));
     let (first, _) = compiled_from(&objects, &Snapshot::default(), 1);
-    objects[0]["spec"]["ceilings"] = json!({"maxBodySize": 5});
+    objects[0]["spec"]["hostnames"] = json!("api.acme.example");
     let (second, problems) = compiled_from(&objects, &first.snapshot, 2);
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert_eq!(second.kept.len(), 1);
@@ -165,7 +165,7 @@ fn a_tenant_that_cannot_be_read_keeps_everything_in_force() {
 }
 
 #[test]
-fn a_broken_limit_keeps_its_last_good_and_a_deleted_one_goes() {
+fn a_broken_limit_refuses_what_it_limits_and_a_deleted_one_goes() {
     let limit = json!({"kind": "RateLimitPolicy", "metadata": {"name": "l", "namespace": "acme"}, "spec":
         {"targetRefs": [{"kind": "Tenant", "name": "acme"}],
          "limits": [{"name": "all", "per": "Tenant", "requests": 5, "window": "1s"}]}});
@@ -175,10 +175,23 @@ fn a_broken_limit_keeps_its_last_good_and_a_deleted_one_goes() {
     objects[2]["spec"]["limits"][0]["window"] = json!("soon");
     let (second, problems) = compiled_from(&objects, &first.snapshot, 2);
     assert_eq!(problems.len(), 1, "{problems:?}");
-    assert_eq!(second.snapshot.tenants[0].rate_limits, first.snapshot.tenants[0].rate_limits);
+    let limits = &second.snapshot.tenants[0].rate_limits;
+    let refuses: Vec<_> = limits[0].refuses().collect();
+    assert_eq!(refuses, ["RateLimitPolicy acme/l: spec.limits[0].window".into()]);
+    assert_eq!(limits[0].targets, first.snapshot.tenants[0].rate_limits[0].targets);
     objects.pop();
     let (third, _) = compiled_from(&objects, &second.snapshot, 3);
     assert!(third.snapshot.tenants[0].rate_limits.is_empty());
+}
+
+#[test]
+fn a_part_of_the_tenant_that_bounds_everything_refuses_everything_while_it_cannot_be_read() {
+    let mut objects = base();
+    objects[0]["spec"]["ceilings"] = json!({"maxBodySize": 5});
+    let (compiled, problems) = compiled_from(&objects, &Snapshot::default(), 1);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    let refuses: Vec<_> = compiled.snapshot.tenants[0].rate_limits.iter().flat_map(|limit| limit.refuses()).collect();
+    assert_eq!(refuses, ["Tenant acme: spec.ceilings".into()]);
 }
 
 #[test]

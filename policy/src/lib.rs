@@ -27,6 +27,8 @@ pub mod refs;
 pub mod refusal;
 pub mod request;
 pub mod secret;
+#[cfg(feature = "crd")]
+pub mod settings;
 pub mod snapshot;
 pub mod stage;
 #[cfg(feature = "crd")]

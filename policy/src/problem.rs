@@ -123,6 +123,13 @@ impl<'a> Problems<'a> {
         self.found.iter().filter(|p| p.severity == Severity::Error && p.object == *self.object).count()
     }
 
+    /// Returns the fields of the object's errors after the first `errors` of them.
+    #[must_use]
+    pub fn fields_since(&self, errors: usize) -> Vec<String> {
+        let own = self.found.iter().filter(|p| p.severity == Severity::Error && p.object == *self.object);
+        own.skip(errors).map(|p| p.field.clone()).collect()
+    }
+
     /// The object whose problems these are.
     #[must_use]
     pub fn object(&self) -> &ObjectRef {

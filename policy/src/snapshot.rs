@@ -125,12 +125,23 @@ pub struct Footprint {
     pub paths: Vec<Arc<str>>,
 }
 
+/// Which configuration of an object a dataplane runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Applies {
+    /// The current one, all of it.
+    Current,
+    /// The current security, with traffic settings of its last good.
+    LastGood,
+    /// The current security; what the rest should be is not known, so part of the object answers 503.
+    NotProgrammed,
+}
+
 /// An object's state in a sub-snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ObjectState {
     /// Compiled; the blob decodes to an [`ObjectIr`].
     Compiled(Blob),
-    /// Could not be compiled: the dataplane keeps the last good it has.
+    /// Could not be read: the dataplane refuses where the object answered before and where it would answer now.
     Broken,
 }
 

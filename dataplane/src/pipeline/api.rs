@@ -157,7 +157,14 @@ fn filters(
         standing.apply(told);
     }
     ended.would_refuse.extend(verdict.would_refuse.map(|refusal| (Filter::RateLimit, refusal)));
-    verdict.refused.map_or(Ok(Decision::Admitted(caller)), Err)
+    if let Some(refused) = verdict.refused {
+        return Err(refused);
+    }
+    // Last, because a caller that security refuses learns nothing of the rest.
+    if !rule.broken_traffic.is_empty() {
+        return Err(super::traffic_broken(&rule.broken_traffic));
+    }
+    Ok(Decision::Admitted(caller))
 }
 
 fn closed(guard: &Guard<policy::authentication::Authenticator>) -> bool {

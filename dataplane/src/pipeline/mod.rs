@@ -96,6 +96,13 @@ fn unknown_host(core: &Core, host: &str) -> Refusal {
 
 fn not_programmed(object: &str) -> Refusal {
     let pause = Extra::RetryAfter(std::time::Duration::from_secs(10));
-    let detail = format!("{object} has a problem and no earlier version of it is known; its status says which");
+    let detail = format!("{object} has a problem, and what answers here is not known; its status says which");
+    Refusal::new(Reason::NotProgrammed, detail).with(pause)
+}
+
+/// What security admitted cannot go on: the traffic part is broken and has no last good.
+fn traffic_broken(fields: &[Arc<str>]) -> Refusal {
+    let pause = Extra::RetryAfter(std::time::Duration::from_secs(10));
+    let detail = format!("this has no last good, and refuses until it is corrected: {}", fields.join(", "));
     Refusal::new(Reason::NotProgrammed, detail).with(pause)
 }

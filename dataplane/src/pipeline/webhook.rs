@@ -75,6 +75,9 @@ pub(super) async fn answer(
     {
         return Ok(answer::full(answer.status, answer.content_type, answer.body));
     }
+    if !source.ir.broken_traffic.is_empty() {
+        return Err(super::traffic_broken(&source.ir.broken_traffic));
+    }
     ended.enter(tenant)?;
     let parts = split(source.ir.provider, &source.ir.extraction, &parsed.headers, &body)?;
     ended.events = u32::try_from(parts.len()).unwrap_or(u32::MAX);

@@ -117,7 +117,7 @@ impl Builder {
     /// Makes one object ready.
     ///
     /// # Errors
-    /// [`BuildError`]; the object's last good stays then.
+    /// [`BuildError`]; the object refuses then.
     pub fn object(&self, snapshot: &TenantSnapshot, entry: &ObjectEntry, ir: ObjectIr) -> Result<Object, BuildError> {
         Ok(match ir {
             ObjectIr::Route(route) => {
@@ -127,7 +127,9 @@ impl Builder {
                 let rules = route.rules.iter().map(rule).collect::<Result<_, _>>()?;
                 Object::Route(entry.object.clone(), route, rules)
             }
-            ObjectIr::WebhookSource(ir) => {
+            ObjectIr::WebhookSource(mut ir) => {
+                let policies = snapshot.rate_limits.iter().filter(|policy| policy.covers_source(&entry.object));
+                ir.broken_security.extend(policies.flat_map(RateLimitIr::refuses));
                 let limits = self.limits(snapshot, |policy| policy.covers_source(&entry.object));
                 let around = (limits, self.countries.as_ref());
                 let source = Source::new(&snapshot.tenant, &entry.object, *ir, around, &self.upstreams)?;
@@ -166,11 +168,14 @@ impl Builder {
         let attempts = backends.iter().map(|backend| counters.of(&snapshot.tenant, &route, &backend.upstream.name));
         let attempts = attempts.collect();
         let mut broken_security = ir.broken_security.clone();
+        let policies = snapshot.rate_limits.iter().filter(|policy| policy.covers_rule(object, &ir.name));
+        broken_security.extend(policies.flat_map(RateLimitIr::refuses));
         let schema = super::schema(ir.request_schema.as_ref(), "requestSchema", &mut broken_security);
         Ok(Rule {
             object: object.to_string().into(),
             name: ir.name.clone(),
             broken_security,
+            broken_traffic: ir.broken_traffic.clone(),
             addresses,
             cors,
             authentication: authenticator(&ir.authentication, methods),

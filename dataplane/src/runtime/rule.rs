@@ -29,6 +29,9 @@ pub struct Rule {
     pub name: Arc<str>,
     /// Security fields that could not be compiled; not empty: every request is refused.
     pub broken_security: Vec<Arc<str>>,
+    /// Traffic fields that could not be compiled and have no last good; not empty: what security admits gets
+    /// `not_programmed`.
+    pub broken_traffic: Vec<Arc<str>>,
     /// Addresses that may call.
     pub addresses: Option<Guard<Box<Addresses>>>,
     /// Cross-origin requests.

@@ -33,7 +33,7 @@ pub enum Object {
     Route(ObjectRef, policy::route::RouteIr, Vec<Arc<Rule>>),
     /// A WebhookSource.
     Source(ObjectRef, Arc<Source>),
-    /// One that is broken and has no last good.
+    /// Where an object that could not be read would answer.
     NotProgrammed(ObjectRef, Footprint),
 }
 
@@ -79,6 +79,13 @@ fn add(matcher: &mut Matcher<Target>, object: &Object) -> Result<(), MatchError>
                 for one in &rule_ir.matches {
                     let at = place(name, ir.created_secs, index, false);
                     matcher.add(&ir.hostnames, one, &at, &Target::Rule(rule.clone()))?;
+                }
+            }
+            // With the precedence that they had: a wider rule must not answer there instead.
+            let target = Target::NotProgrammed(name.to_string().into());
+            for (index, place_ir) in ir.refused.iter().enumerate() {
+                for one in &place_ir.matches {
+                    matcher.add(&place_ir.hostnames, one, &place(name, ir.created_secs, index, false), &target)?;
                 }
             }
         }

@@ -8,8 +8,9 @@ use hashbrown::{HashMap, HashSet};
 use policy::error::chain;
 use policy::names::{ObjectRef, TenantName};
 use policy::problem::Severity;
-use policy::snapshot::{Blob, ObjectEntry, ObjectIr, ObjectState, Snapshot, TenantSnapshot};
+use policy::snapshot::{Applies, Blob, ObjectEntry, ObjectIr, ObjectState, Snapshot, TenantSnapshot};
 use policy::upstream::ServicePort;
+use policy::{route, webhook_source};
 
 use super::Volume;
 use super::kept_file::KeptFile;
@@ -21,7 +22,7 @@ use crate::runtime::{Builder, Object, Runtime, TenantRuntime};
 pub struct Nack {
     /// Which object.
     pub object: ObjectRef,
-    /// Warning: applied, degraded. Error: not applied, its last good stays.
+    /// Warning: applied, degraded. Error: not applied, the object refuses.
     pub severity: Severity,
     /// Why.
     pub reason: String,
@@ -36,9 +37,9 @@ pub struct Applied {
     pub removed: Vec<TenantName>,
     /// What was not applied as sent.
     pub nacks: Vec<Nack>,
-    /// Objects that run their last good.
+    /// Objects that run traffic settings of their last good.
     pub last_good: Vec<ObjectRef>,
-    /// Objects that have none and answer `not_programmed`.
+    /// Objects of which a part answers `not_programmed`.
     pub not_programmed: Vec<ObjectRef>,
 }
 
@@ -47,7 +48,7 @@ type ObjectKey = (ObjectRef, Arc<str>);
 
 #[derive(Debug)]
 pub(super) struct Kept {
-    /// As it was sent, with the last good in place of what is broken; without its objects while the volume has them.
+    /// As it was sent, with traffic settings of the last good in place of broken ones; without its objects while the volume has them.
     pub(super) snapshot: TenantSnapshot,
     /// Whether the volume has the objects. They are most of what a tenant takes, and are needed when one breaks.
     stored: bool,
@@ -72,6 +73,17 @@ fn without_objects(snapshot: &TenantSnapshot) -> TenantSnapshot {
     let TenantSnapshot { tenant, revision, hash, base, rate_limits, objects: _ } = snapshot;
     let (tenant, base, rate_limits) = (tenant.clone(), base.clone(), rate_limits.clone());
     TenantSnapshot { tenant, revision: *revision, hash: *hash, base, rate_limits, objects: Vec::new() }
+}
+
+/// Whether an object says that parts of it have to come from its last good.
+fn needs_last_good(ir: &ObjectIr) -> bool {
+    match ir {
+        ObjectIr::Route(route) => {
+            let broken = route.rules.iter().any(|rule| !rule.broken_traffic.is_empty());
+            broken || route.broken_hostnames || route.broken_matches
+        }
+        ObjectIr::WebhookSource(source) => !source.broken_traffic.is_empty(),
+    }
 }
 
 /// Keeps what was applied, and swaps the runtime that the cores read.
@@ -208,10 +220,8 @@ impl Keeper {
         let mut entries = Vec::with_capacity(snapshot.objects.len());
         for entry in &snapshot.objects {
             let key = (entry.object.clone(), entry.uid.clone());
-            let last_good = || before.get(&key);
-            let (object, blob) = self.build_object(snapshot, entry, last_good, applied, &mut standing);
-            objects.push(object);
-            let state = blob.map_or(ObjectState::Broken, ObjectState::Compiled);
+            let last_good = || before.get(&key).and_then(|blob| blob.decode::<ObjectIr>().ok());
+            let state = self.build_object(snapshot, entry, last_good, (applied, &mut standing), &mut objects);
             entries.push(ObjectEntry { state, ..entry.clone() });
         }
         let runtime = Arc::new(self.builder.tenant(snapshot, &objects));
@@ -219,35 +229,89 @@ impl Keeper {
         Kept { snapshot, stored: false, runtime, standing }
     }
 
-    fn build_object<'b>(
+    /// Makes an object ready: its current security, with the traffic settings of its last good where it needs them. What
+    /// cannot be read refuses, where it answered before and where it would answer now. Returns what is to be kept.
+    fn build_object(
         &self,
         snapshot: &TenantSnapshot,
         entry: &ObjectEntry,
-        last_good: impl FnOnce() -> Option<&'b Blob>,
-        applied: &mut Applied,
-        standing: &mut Standing,
-    ) -> (Object, Option<Blob>) {
+        last_good: impl Fn() -> Option<ObjectIr>,
+        (applied, standing): (&mut Applied, &mut Standing),
+        objects: &mut Vec<Object>,
+    ) -> ObjectState {
         if let ObjectState::Compiled(blob) = &entry.state {
-            match self.read(snapshot, entry, blob) {
-                Ok(object) => return (object, Some(blob.clone())),
+            match self.joined(snapshot, entry, blob, &last_good, objects) {
+                Ok((applies, kept)) => {
+                    match applies {
+                        Applies::Current => {}
+                        Applies::LastGood => standing.last_good.push(entry.object.clone()),
+                        Applies::NotProgrammed => standing.not_programmed.push(entry.object.clone()),
+                    }
+                    return ObjectState::Compiled(kept);
+                }
                 Err(reason) => {
                     applied.nacks.push(Nack { object: entry.object.clone(), severity: Severity::Error, reason });
                 }
             }
         }
-        if let Some((object, blob)) =
-            last_good().and_then(|blob| Some((self.read(snapshot, entry, blob).ok()?, blob.clone())))
-        {
-            standing.last_good.push(entry.object.clone());
-            return (object, Some(blob));
-        }
+
         standing.not_programmed.push(entry.object.clone());
-        (Object::NotProgrammed(entry.object.clone(), entry.footprint.clone()), None)
+        objects.push(Object::NotProgrammed(entry.object.clone(), entry.footprint.clone()));
+        let refusing = last_good().map(|last| match last {
+            ObjectIr::Route(last) => ObjectIr::Route(route::last_good::refusing(&last)),
+            ObjectIr::WebhookSource(last) => {
+                ObjectIr::WebhookSource(Box::new(webhook_source::last_good::refusing(&last)))
+            }
+        });
+        let Some((blob, ir)) = refusing.and_then(|ir| Some((Blob::encode(&ir).ok()?, ir))) else {
+            return ObjectState::Broken;
+        };
+        match self.builder.object(snapshot, entry, ir) {
+            Ok(object) => {
+                objects.push(object);
+                ObjectState::Compiled(blob)
+            }
+            Err(_) => ObjectState::Broken,
+        }
     }
 
-    fn read(&self, snapshot: &TenantSnapshot, entry: &ObjectEntry, blob: &Blob) -> Result<Object, String> {
+    /// Joins an object with its last good and makes it ready. Returns which part applies, and the blob to keep.
+    fn joined(
+        &self,
+        snapshot: &TenantSnapshot,
+        entry: &ObjectEntry,
+        blob: &Blob,
+        last_good: &impl Fn() -> Option<ObjectIr>,
+        objects: &mut Vec<Object>,
+    ) -> Result<(Applies, Blob), String> {
         let ir: ObjectIr = blob.decode().map_err(|error| chain(&error))?;
-        self.builder.object(snapshot, entry, ir).map_err(|error| chain(&error))
+        let last = if needs_last_good(&ir) { last_good() } else { None };
+        let namespace = &entry.object.namespace;
+        let (ir, applies) = match (ir, &last) {
+            (ObjectIr::Route(ir), Some(ObjectIr::Route(last))) => {
+                let (ir, applies) = route::last_good::join(ir, Some(last), namespace);
+                (ObjectIr::Route(ir), applies)
+            }
+            (ObjectIr::Route(ir), Some(ObjectIr::WebhookSource(_)) | None) => {
+                let (ir, applies) = route::last_good::join(ir, None, namespace);
+                (ObjectIr::Route(ir), applies)
+            }
+            (ObjectIr::WebhookSource(ir), Some(ObjectIr::WebhookSource(last))) => {
+                let (ir, applies) = webhook_source::last_good::join(*ir, Some(last), namespace);
+                (ObjectIr::WebhookSource(Box::new(ir)), applies)
+            }
+            (ObjectIr::WebhookSource(ir), Some(ObjectIr::Route(_)) | None) => {
+                let (ir, applies) = webhook_source::last_good::join(*ir, None, namespace);
+                (ObjectIr::WebhookSource(Box::new(ir)), applies)
+            }
+        };
+        let kept = if last.is_some() { Blob::encode(&ir).map_err(|error| chain(&error))? } else { blob.clone() };
+        let unknown = matches!(&ir, ObjectIr::Route(route) if route.broken_matches || route.broken_hostnames);
+        objects.push(self.builder.object(snapshot, entry, ir).map_err(|error| chain(&error))?);
+        if unknown {
+            objects.push(Object::NotProgrammed(entry.object.clone(), entry.footprint.clone()));
+        }
+        Ok((applies, kept))
     }
 
     fn last_good_blobs(&self, tenant: &TenantName) -> HashMap<ObjectKey, Blob> {

@@ -1,8 +1,8 @@
 //! Receives snapshots, keeps the last good of every object, and swaps the runtime.
 //!
 //! The dataplane itself keeps the last good of what is broken or could not be read, so that no restart of
-//! its publisher can lose it. Last good covers an object's routing and traffic settings; keys, grants,
-//! secrets and limits come with the tenant and are always the current ones.
+//! its publisher can lose it. Last good covers an object's traffic settings only (`policy/src/route/last_good.rs`): the
+//! security of an object, its hosts and its matches are always the current ones.
 
 mod change;
 mod flush;

@@ -1,40 +1,79 @@
 //! The limits of a tenant: its ceiling, and the policies that target it or its objects.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
-use policy::names::ObjectRef;
-use policy::problem::{Problem, Problems};
+use policy::names::{Kind, ObjectRef};
+use policy::problem::{Problem, Problems, Severity};
 use policy::rate_limit::{self, RateLimitIr, RateLimitPolicySpec, TargetIr};
-use policy::snapshot::TenantSnapshot;
+use policy::settings::{self, Class};
 use policy::tenant::CeilingsIr;
+use serde_json::Value;
 
 use crate::gather::{Declared, Gathered};
 use crate::resolve::Slice;
 
-/// Compiles them. Policies add up. One that cannot be compiled keeps the limits that are in force: dropping
-/// them would loosen what somebody meant to bound.
+/// Compiles them. Policies add up. What is targeted by a policy that cannot be compiled refuses: nobody can say how much
+/// it would admit, and the limits of before may be wider than those of now.
 pub(super) fn compile(
     gathered: &Gathered,
     slice: &Slice<'_>,
     ceilings: &CeilingsIr,
-    previous: Option<&TenantSnapshot>,
     problems: &mut Vec<Problem>,
 ) -> Vec<RateLimitIr> {
     let mut limits = Vec::new();
     if let Some(most) = ceilings.max_requests_per_sec.and_then(NonZeroU32::new) {
         limits.push(rate_limit::compile_ceiling(slice.tenant.meta.object.clone(), most));
     }
+    limits.extend(unread_of_tenant(slice));
     for declared in &slice.policies {
         let object = &declared.meta.object;
-        let compiled = declared.spec.as_ref().and_then(|spec| {
-            let mut problems = Problems::of(object, problems);
-            let ir = rate_limit::compile(spec, &slice.name, problems.at("spec"))?;
-            targets_exist(gathered, slice, spec, ir, problems.at("spec"))
-        });
-        let last_good = || previous?.rate_limits.iter().find(|limit| limit.object == *object).cloned();
-        limits.extend(compiled.or_else(last_good));
+        let (compiled, fields) = match &declared.spec {
+            Some(spec) => {
+                let mut problems = Problems::of(object, problems);
+                let before = problems.errors();
+                let compiled = rate_limit::compile(spec, &slice.name, problems.at("spec"));
+                let fields = problems.fields_since(before);
+                let found = |ir| targets_exist(gathered, slice, spec, ir, problems.at("spec"));
+                (compiled.map(found), fields)
+            }
+            None => {
+                let errors = declared.problems.iter().filter(|problem| problem.severity == Severity::Error);
+                (None, errors.map(|problem| problem.field.clone()).collect())
+            }
+        };
+        let broken = || {
+            let (value, fields) = (declared.written.value(), fields.iter().map(|field| field.as_str().into()));
+            let spec = value.get("spec").cloned().unwrap_or_default();
+            rate_limit::compile_broken(&spec, &slice.name, object.clone(), fields.collect(), everything(slice))
+        };
+        limits.extend(compiled.unwrap_or_else(broken));
     }
     limits
+}
+
+/// Parts of the Tenant that bound all of its traffic and could not be read: like a broken limit on everything.
+fn unread_of_tenant(slice: &Slice<'_>) -> Option<RateLimitIr> {
+    let apart = ["addresses", "cors"];
+    let inbound = slice.tenant.broken.iter().filter(|path| {
+        let block = settings::block(Kind::Tenant, path);
+        let own = path.strip_prefix("spec.").is_some_and(|name| !apart.contains(&name));
+        own && block.is_some_and(|block| block.class == Class::InboundSecurity)
+            && !path.starts_with("spec.authentication")
+    });
+    let fields: Vec<Arc<str>> = inbound.map(|path| path.as_str().into()).collect();
+    let object = slice.tenant.meta.object.clone();
+    let nothing = Value::Null;
+    if fields.is_empty() {
+        return None;
+    }
+    rate_limit::compile_broken(&nothing, &slice.name, object, fields, everything(slice))
+}
+
+/// All that requests of a tenant can reach.
+fn everything(slice: &Slice<'_>) -> Vec<TargetIr> {
+    let sources = slice.sources.iter().map(|source| TargetIr::WebhookSource(source.meta.object.clone()));
+    std::iter::once(TargetIr::Tenant).chain(sources).collect()
 }
 
 /// Targets that are not there limit nothing, and their owner wants to know.
@@ -47,14 +86,19 @@ fn targets_exist(
 ) -> Option<RateLimitIr> {
     let mut kept = Vec::with_capacity(ir.targets.len());
     // One target was compiled for each that was written.
-    for (index, (target, _)) in ir.targets.iter().zip(&spec.target_refs).enumerate() {
+    for (index, (target, _)) in ir.targets.iter_mut().zip(&spec.target_refs).enumerate() {
         let mut problems = problems.at("targetRefs");
         let mut problems = problems.item(index);
         let found = match target {
             TargetIr::Tenant => true,
             TargetIr::Route { route, rule } => match slice.routes.iter().find(|known| known.meta.object == *route) {
                 None => missing(route, &mut problems),
-                Some(known) => rule.as_deref().is_none_or(|rule| has_rule(known, rule, &mut problems)),
+                Some(known) => {
+                    // A rule that is not there may have been renamed: the limit then holds for all of the Route.
+                    let named = rule.take();
+                    *rule = named.filter(|rule| has_rule(known, rule, &mut problems));
+                    true
+                }
             },
             TargetIr::WebhookSource(source) => {
                 gathered.webhook_sources.contains_key(source) || missing(source, &mut problems)
@@ -77,14 +121,12 @@ fn missing(object: &ObjectRef, problems: &mut Problems<'_>) -> bool {
 }
 
 fn has_rule(route: &Declared<policy::route::RouteSpec>, rule: &str, problems: &mut Problems<'_>) -> bool {
-    let Some(spec) = &route.spec else { return true };
-    let names = spec.rules.iter().enumerate();
-    let names: Vec<String> =
-        names.map(|(index, rule)| rule.name.clone().unwrap_or_else(|| format!("rule-{index}"))).collect();
-    if names.iter().any(|name| name == rule) {
+    let Some(spec) = &route.spec else { return false };
+    let names: Vec<Arc<str>> = spec.rules.iter().map(policy::route::rule_name).collect();
+    if names.iter().any(|name| **name == *rule) {
         return true;
     }
-    let message = format!("{} has no rule {rule}", route.meta.object);
+    let message = format!("{} has no rule {rule}, so the limits hold for all of the Route", route.meta.object);
     problems.at("sectionName").unresolved(message, format!("name one of {}", names.join(", ")));
     false
 }

@@ -9,6 +9,7 @@ use policy::problem::Problem;
 use policy::snapshot::{Revision, Snapshot, TenantSnapshot};
 use policy::upstream::ServicePort;
 
+use self::tenant::Sent;
 use crate::gather::Gathered;
 use crate::resolve::references::Named;
 use crate::resolve::{Ownership, Resolved, resolve};
@@ -38,31 +39,26 @@ pub struct CompiledTenant {
     pub problems: Vec<Problem>,
     /// What its objects name.
     pub named: Named,
-    /// Whether an object could not be compiled, and needs its last good.
+    /// Whether an object needs traffic settings of its last good.
     pub any_broken: bool,
 }
 
 /// Compiles one tenant, if it can be read. Its revision is for its publisher to say.
 #[must_use]
-pub fn compile_tenant(
-    gathered: &Gathered,
-    ownership: &Ownership,
-    name: &TenantName,
-    previous: Option<&TenantSnapshot>,
-) -> Option<CompiledTenant> {
+pub fn compile_tenant(gathered: &Gathered, ownership: &Ownership, name: &TenantName) -> Option<CompiledTenant> {
     let slice = ownership.slice(gathered, name)?;
     let (named, mut problems) = (RefCell::default(), ownership.declared_problems(gathered, name));
-    let snapshot = tenant::compile((gathered, &slice), previous, Revision::default(), &named, &mut problems);
+    let Sent { snapshot, needs_last_good: any_broken } =
+        tenant::compile((gathered, &slice), Revision::default(), &named, &mut problems);
     let named = named.into_inner();
     problems.extend(named.objects.iter().filter_map(|object| gathered.problems.get(object)).flatten().cloned());
     problems.sort_by(|a, b| (&a.object, &a.field, &a.message).cmp(&(&b.object, &b.field, &b.message)));
     problems.dedup();
-    let any_broken = tenant::any_broken(&snapshot);
     Some(CompiledTenant { snapshot, problems, named, any_broken })
 }
 
-/// Compiles everything. `previous` is what is in force: a tenant whose content is the same keeps its revision,
-/// one that cannot be read keeps all of it, and a RateLimitPolicy that cannot be compiled keeps its last limits.
+/// Compiles everything. `previous` is what is in force: a tenant whose content is the same keeps its revision, and one
+/// that cannot be read keeps all of it.
 #[must_use]
 pub fn compile(gathered: &Gathered, previous: &Snapshot, revision: Revision) -> Compiled {
     let Resolved { slices, unreadable, mut problems } = resolve(gathered);
@@ -75,11 +71,13 @@ pub fn compile(gathered: &Gathered, previous: &Snapshot, revision: Revision) -> 
         previous.tenants.iter().map(|tenant| (&tenant.tenant, tenant)).collect();
     let in_force = |name: &TenantName| known.get(name).copied();
     let mut tenants: Vec<Arc<TenantSnapshot>> = Vec::with_capacity(slices.len());
+    let mut any_broken = false;
     for slice in &slices {
         let before = in_force(&slice.name);
         let named = RefCell::default();
-        let previous = before.map(Arc::as_ref);
-        let compiled = tenant::compile((gathered, slice), previous, revision, &named, &mut problems);
+        let Sent { snapshot: compiled, needs_last_good } =
+            tenant::compile((gathered, slice), revision, &named, &mut problems);
+        any_broken |= needs_last_good;
         match before {
             Some(before) if before.hash == compiled.hash => tenants.push(Arc::clone(before)),
             Some(_) | None => tenants.push(Arc::new(compiled)),
@@ -88,7 +86,7 @@ pub fn compile(gathered: &Gathered, previous: &Snapshot, revision: Revision) -> 
     tenants.extend(unreadable.iter().filter_map(in_force).cloned());
     tenants.sort_by(|a, b| a.tenant.cmp(&b.tenant));
     let mut named: BTreeSet<ServicePort> = tenants.iter().flat_map(|tenant| tenant::services(tenant)).collect();
-    if tenants.iter().any(|tenant| tenant::any_broken(tenant)) {
+    if any_broken || !unreadable.is_empty() {
         // What is in force for a broken object may need any port that was named before.
         named.extend(previous.endpoints.iter().map(|known| known.service.clone()));
         named.extend(previous.tenants.iter().flat_map(|tenant| tenant::services(tenant)));

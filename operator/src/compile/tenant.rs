@@ -1,35 +1,36 @@
 //! One tenant to its sub-snapshot: a function of its slice.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use policy::attach::{Attached, Origin};
-use policy::authentication::AuthenticationIr;
 use policy::error::chain;
-use policy::mode::Mode;
 use policy::names::{Kind, ObjectRef};
 use policy::problem::{Problem, Problems};
 use policy::route::settings::{self, Level, Settings};
-use policy::route::{self, MatchIr, PathMatchIr, RouteIr, RouteSpec, RuleIr, Surroundings, TimeoutsIr};
+use policy::route::{self, RouteIr, RouteSpec, Surroundings};
 use policy::snapshot::{Blob, ContentHash, Footprint, ObjectEntry, ObjectIr, ObjectState, Revision, TenantSnapshot};
 use policy::tenant::{GatewaysSpec, TenantIr, compile_ceilings, compile_identifiers, compile_methods, method_name};
 use policy::upstream::{ServicePort, UpstreamKey};
-use policy::webhook_source::{self, SourceSurroundings, WebhookSourceSpec};
+use policy::webhook_source::{self, SourceSurroundings, WebhookSourceIr, WebhookSourceSpec};
 
 use super::{footprint, limits};
 use crate::gather::{Declared, Gathered};
 use crate::resolve::Slice;
 use crate::resolve::references::{Named, Referrer};
 
+/// A tenant as it is sent, and whether an object of it needs its last good.
+pub(super) struct Sent {
+    pub(super) snapshot: TenantSnapshot,
+    pub(super) needs_last_good: bool,
+}
+
 /// Compiles a tenant; `named` gets what its objects name.
 pub(super) fn compile(
     (gathered, slice): (&Gathered, &Slice<'_>),
-    previous: Option<&TenantSnapshot>,
     revision: Revision,
     named: &RefCell<Named>,
     problems: &mut Vec<Problem>,
-) -> TenantSnapshot {
+) -> Sent {
     let around = Around { gathered, slice, named };
     let base = base(around, problems);
     let methods: Vec<Arc<str>> = base.methods.iter().map(|method| Arc::clone(method_name(method))).collect();
@@ -38,16 +39,27 @@ pub(super) fn compile(
     let unread = &slice.tenant.broken;
     let settings =
         settings::compile(level, &methods, &gathered.installation, unread, Problems::of(object, problems).at("spec"));
-    let rate_limits = limits::compile(gathered, slice, &base.ceilings, previous, problems);
+    let rate_limits = limits::compile(gathered, slice, &base.ceilings, problems);
     let mut objects = Vec::with_capacity(slice.routes.len());
+    let mut needs_last_good = false;
     for declared in &slice.routes {
-        objects.push(route(around, (&base, &methods, &settings), declared, problems));
+        let (compiled, footprint) = route(around, (&base, &methods, &settings), declared, problems);
+        needs_last_good |= compiled.as_ref().is_none_or(route_needs_last_good);
+        objects.push(entry(declared, footprint, compiled.map(ObjectIr::Route), problems));
     }
     for declared in &slice.sources {
-        objects.push(source(around, &base, declared, problems));
+        let (compiled, footprint) = source(around, &base, declared, problems);
+        needs_last_good |= compiled.as_ref().is_none_or(|ir| !ir.broken_traffic.is_empty());
+        let compiled = compiled.map(|ir| ObjectIr::WebhookSource(Box::new(ir)));
+        objects.push(entry(declared, footprint, compiled, problems));
     }
     let hash = hash(&(&base, &rate_limits, &objects));
-    TenantSnapshot { tenant: slice.name.clone(), revision, hash, base, rate_limits, objects }
+    let snapshot = TenantSnapshot { tenant: slice.name.clone(), revision, hash, base, rate_limits, objects };
+    Sent { snapshot, needs_last_good }
+}
+
+fn route_needs_last_good(route: &RouteIr) -> bool {
+    route.rules.iter().any(|rule| !rule.broken_traffic.is_empty())
 }
 
 /// What every step has around it.
@@ -91,7 +103,7 @@ fn route(
     (base, methods, settings): (&TenantIr, &[Arc<str>], &Settings),
     declared: &Declared<RouteSpec>,
     problems: &mut Vec<Problem>,
-) -> ObjectEntry {
+) -> (Option<RouteIr>, Footprint) {
     let Around { gathered, slice, .. } = outer;
     let object = &declared.meta.object;
     let refs = outer.refs(object);
@@ -107,11 +119,7 @@ fn route(
         created_secs: declared.meta.created_secs,
     };
     let mut problems = Problems::of(object, problems);
-    let compiled = match &declared.spec {
-        Some(spec) => route::compile(spec, around, problems.at("spec")),
-        None => refusing(declared, &footprint),
-    };
-    entry(declared, footprint, compiled.map(ObjectIr::Route), problems)
+    (declared.spec.as_ref().map(|spec| route::compile(spec, around, problems.at("spec"))), footprint)
 }
 
 fn source(
@@ -119,7 +127,7 @@ fn source(
     base: &TenantIr,
     declared: &Declared<WebhookSourceSpec>,
     problems: &mut Vec<Problem>,
-) -> ObjectEntry {
+) -> (Option<WebhookSourceIr>, Footprint) {
     let Around { gathered, slice, .. } = outer;
     let object = &declared.meta.object;
     let refs = outer.refs(object);
@@ -136,7 +144,7 @@ fn source(
         shared(outer, spec, problems.at("spec"));
         webhook_source::compile(spec, around, problems.at("spec"))
     });
-    entry(declared, footprint, compiled.map(|ir| ObjectIr::WebhookSource(Box::new(ir))), problems)
+    (compiled, footprint)
 }
 
 /// The source that verifies for this one must be there, speak its format, and share with its tenant.
@@ -166,8 +174,9 @@ fn entry<S>(
     declared: &Declared<S>,
     footprint: Footprint,
     compiled: Option<ObjectIr>,
-    mut problems: Problems<'_>,
+    problems: &mut Vec<Problem>,
 ) -> ObjectEntry {
+    let mut problems = Problems::of(&declared.meta.object, problems);
     let state = compiled.map_or(ObjectState::Broken, |ir| match Blob::encode(&ir) {
         Ok(blob) => ObjectState::Compiled(blob),
         Err(error) => {
@@ -176,54 +185,6 @@ fn entry<S>(
         }
     });
     ObjectEntry { object: declared.meta.object.clone(), uid: Arc::clone(&declared.meta.uid), footprint, state }
-}
-
-/// A Route that cannot be read keeps its last good, unless its security is part of what cannot be read: the
-/// last good might lack the new security, so then its hosts and paths refuse.
-fn refusing(declared: &Declared<RouteSpec>, footprint: &Footprint) -> Option<RouteIr> {
-    const SECURITY: [&str; 5] = ["authentication", "authorization", "authorizationMode", "addresses", "requestSchema"];
-    let is_security =
-        |field: &str| field.split('.').any(|part| SECURITY.contains(&part.split('[').next().unwrap_or(part)));
-    let fields: BTreeSet<Arc<str>> = declared
-        .problems
-        .iter()
-        .filter(|problem| is_security(&problem.field))
-        .map(|problem| problem.field.as_str().into())
-        .collect();
-    if fields.is_empty() || footprint.hostnames.is_empty() {
-        return None;
-    }
-    let prefix = |path: &Arc<str>| MatchIr {
-        path: PathMatchIr::Prefix(if path.is_empty() { "/".into() } else { Arc::clone(path) }),
-        methods: Vec::new(),
-        headers: Vec::new(),
-        query: Vec::new(),
-    };
-    let mut matches: Vec<MatchIr> = footprint.paths.iter().map(prefix).collect();
-    if matches.is_empty() {
-        matches.push(prefix(&"/".into()));
-    }
-    let nobody = AuthenticationIr::AnyOf(Vec::new());
-    let rule = RuleIr {
-        name: "rule-0".into(),
-        matches,
-        broken_security: fields.into_iter().collect(),
-        addresses: None,
-        cors: None,
-        authentication: Attached { ir: nobody, mode: Mode::Enforce, origin: Origin::Default },
-        authorization: None,
-        request_schema: None,
-        security_headers: None,
-        timeouts: TimeoutsIr::default(),
-        retry: None,
-        circuit_breaker: None,
-        fallback: None,
-        on_failure: None,
-        max_body_size: 0,
-        backends: Vec::new(),
-    };
-    let created_secs = declared.meta.created_secs;
-    Some(RouteIr { hostnames: footprint.hostnames.clone(), created_secs, rules: vec![rule] })
 }
 
 /// SHA-256 of the encoded content. What cannot be encoded has an all-zero hash, which no content has.
@@ -249,6 +210,8 @@ pub(super) fn services(tenant: &TenantSnapshot) -> Vec<ServicePort> {
                     UpstreamKey::Url { .. } => None,
                 }));
             }
+            // What is not granted gets no endpoints.
+            Ok(ObjectIr::WebhookSource(source)) if !source.broken_outbound.is_empty() => {}
             Ok(ObjectIr::WebhookSource(source)) => match source.destination.map(|destination| destination.upstream) {
                 Some(UpstreamKey::Service(service)) => named.push(service),
                 Some(UpstreamKey::Url { .. }) | None => {}
@@ -257,9 +220,4 @@ pub(super) fn services(tenant: &TenantSnapshot) -> Vec<ServicePort> {
         }
     }
     named
-}
-
-/// Whether an object of the tenant could not be compiled.
-pub(super) fn any_broken(tenant: &TenantSnapshot) -> bool {
-    tenant.objects.iter().any(|entry| entry.state == ObjectState::Broken)
 }

@@ -5,33 +5,14 @@
 
 use policy::names::Kind;
 use policy::problem::{Problem, Problems, Severity};
+use policy::settings;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{Meta, Raw, schema};
 
-/// Blocks that can be missing while the rest keeps its meaning, below `spec`, a rule or a list of methods.
-const BLOCKS: &[&str] = &[
-    "addresses",
-    "authentication",
-    "authorization",
-    "authorizationMode",
-    "circuitBreaker",
-    "compression",
-    "cors",
-    "fallback",
-    "onFailure",
-    "requestSchema",
-    "requestTransform",
-    "responseTransform",
-    "retry",
-    "securityHeaders",
-    "split",
-    "timeouts",
-];
-
-/// Blocks of a WebhookSource that make it refuse when they cannot be read.
-const SOURCE_BLOCKS: &[&str] = &["verification", "sourceAddresses", "clientCertificate", "replay", "schema"];
+/// What a Tenant is known by to others: were it read without one of these, another tenant could take what is its own.
+const IDENTITY: [&str; 3] = ["spec.namespaces", "spec.hostnames", "spec.identifiers"];
 
 /// Lists of a Tenant's methods: one that cannot be read leaves the others good.
 const METHODS: &[&str] = &["jwt", "introspection", "apiKeys", "mutualTLS"];
@@ -105,7 +86,11 @@ impl<S: DeserializeOwned> Declared<S> {
     fn decode(&mut self, mut spec: Value, blocks: Vec<String>) {
         // From the back, so that an item's removal moves no other that is still to go.
         for path in blocks.iter().rev() {
-            if let Some(taken) = take(&mut spec, path) {
+            let taken = take(&mut spec, path);
+            if path.ends_with(".backendRefs") {
+                put_empty_list(&mut spec, path);
+            }
+            if let Some(taken) = taken {
                 let name = taken.get("name").and_then(Value::as_str).map(str::to_owned);
                 if is_method(path) {
                     self.broken_methods.extend(name);
@@ -130,27 +115,19 @@ fn is_method(path: &str) -> bool {
 
 /// The smallest block around a field that can be taken out, as a path from the root of the object.
 fn block(kind: Kind, field: &str) -> Option<String> {
-    let parts: Vec<&str> = field.split('.').collect();
-    match (kind, parts.as_slice()) {
-        (Kind::Tenant, ["spec", "authentication", method, ..]) => {
-            let list = method.split('[').next().unwrap_or(method);
-            let known = METHODS.contains(&list) && method.ends_with(']');
-            known.then(|| format!("spec.authentication.{method}"))
-        }
-        (Kind::Tenant, ["spec", "authentication"]) => None,
-        (Kind::Route, ["spec", rule, name, ..]) if rule.starts_with("rules[") => {
-            named(name).map(|name| format!("spec.{rule}.{name}"))
-        }
-        (Kind::WebhookSource, ["spec", name, ..]) => SOURCE_BLOCKS.contains(name).then(|| format!("spec.{name}")),
-        (Kind::Tenant | Kind::Route, ["spec", name, ..]) => named(name).map(|name| format!("spec.{name}")),
-        (_, _) => None,
+    let path = settings::block(kind, field)?.path;
+    match kind {
+        Kind::Tenant => Some(path).filter(|path| !IDENTITY.contains(&path.as_str())),
+        Kind::Route | Kind::WebhookSource => Some(path),
+        // Its parts mean nothing without each other.
+        Kind::RateLimitPolicy
+        | Kind::Secret
+        | Kind::ConfigMap
+        | Kind::Service
+        | Kind::EndpointSlice
+        | Kind::Namespace
+        | Kind::ReferenceGrant => None,
     }
-}
-
-/// The block's name without an index: `authorization[2]` is `authorization`.
-fn named(part: &str) -> Option<&str> {
-    let name = part.split('[').next()?;
-    BLOCKS.contains(&name).then_some(name)
 }
 
 /// Takes the value at a path out of `spec`.
@@ -169,6 +146,16 @@ fn take(spec: &mut Value, path: &str) -> Option<Value> {
             let list = map.get_mut(name)?.as_array_mut()?;
             (index < list.len()).then(|| list.remove(index))
         }
+    }
+}
+
+/// Puts an empty list where a list has to be for the rest to be read.
+fn put_empty_list(spec: &mut Value, path: &str) {
+    let parent = path.strip_prefix("spec.").and_then(|path| path.rsplit_once('.'));
+    if let Some((parent, name)) = parent
+        && let Some(map) = step(spec, parent).and_then(Value::as_object_mut)
+    {
+        map.insert(name.to_owned(), Value::Array(Vec::new()));
     }
 }
 
@@ -229,9 +216,15 @@ mod tests {
 
     #[test]
     fn what_stands_for_more_than_itself_spoils_the_object() {
+        let hosts = json!({"spec": {"namespaces": {"names": ["acme"]}, "hostnames": "a.example"}});
+        assert!(read::<TenantSpec>(Kind::Tenant, hosts).spec.is_none());
         let ceilings = json!({"spec": {"namespaces": {"names": ["acme"]}, "ceilings": {"maxBodySize": "4 MB"}}});
-        assert!(read::<TenantSpec>(Kind::Tenant, ceilings).spec.is_none());
-        assert!(read::<RouteSpec>(Kind::Route, json!({"spec": {"rules": [{"backendRefs": []}]}})).spec.is_none());
+        let tenant = read::<TenantSpec>(Kind::Tenant, ceilings);
+        assert!(tenant.spec.is_some() && tenant.broken == ["spec.ceilings"]);
+        let route = read::<RouteSpec>(Kind::Route, json!({"spec": {"rules": [{"backendRefs": [{"name": 5}]}]}}));
+        assert_eq!(route.broken, ["spec.rules[0].backendRefs"]);
+        assert!(route.spec.unwrap().rules[0].backend_refs.is_empty());
+        assert!(read::<RouteSpec>(Kind::Route, json!({"spec": {"rules": [5]}})).spec.is_none());
         assert!(read::<RouteSpec>(Kind::Route, json!({})).spec.is_none());
     }
 }

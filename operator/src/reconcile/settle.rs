@@ -73,8 +73,7 @@ impl World {
         delta.judged.insert(name.clone());
         self.settle_labels(name, delta);
         let before = self.tenants.remove(name).unwrap_or_default();
-        let previous = before.snapshot.as_deref();
-        let Some(compiled) = compile_tenant(&self.gathered, &self.ownership, name, previous) else {
+        let Some(compiled) = compile_tenant(&self.gathered, &self.ownership, name) else {
             // A Tenant that cannot be read keeps all that is in force.
             let problems = self.ownership.declared_problems(&self.gathered, name);
             if before.snapshot.is_none() {

@@ -31,8 +31,7 @@ impl World {
             | Kind::ReferenceGrant => ownership.owner_of(&self.gathered, &object),
         };
         if let Some(name) = owner {
-            let previous = self.tenants.get(&name).and_then(|settled| settled.snapshot.as_deref());
-            let compiled = compile_tenant(&self.gathered, ownership, &name, previous).map(|compiled| compiled.problems);
+            let compiled = compile_tenant(&self.gathered, ownership, &name).map(|compiled| compiled.problems);
             let all = compiled.unwrap_or_else(|| ownership.declared_problems(&self.gathered, &name));
             problems.extend(all.into_iter().filter(|problem| problem.object == object));
         }

@@ -130,11 +130,15 @@ fn programmed(of: &Verdict<'_>) -> Said {
     if errors(of.problems).next().is_some() {
         return not(
             ConditionReason::LastGood,
-            "not as written: see the other conditions; what was in force before stays, or it refuses".to_owned(),
+            "not as written: see the other conditions; its traffic settings are those of before, or it refuses"
+                .to_owned(),
         );
     }
     if let Some(why) = refused {
-        return not(ConditionReason::Refused, bounded(format!("a dataplane keeps what it had before: {why}")));
+        return not(
+            ConditionReason::Refused,
+            bounded(format!("a dataplane cannot read it and refuses where it answers: {why}")),
+        );
     }
     match following {
         0 => not(ConditionReason::NoDataplanes, "no dataplane that gets it follows the operator".to_owned()),

@@ -3,7 +3,7 @@
 //! - Attaches to: a Tenant, a Route or a rule.
 //! - Runs at: around forwarding.
 //! - Says no with: nothing yet: this version does not compile a rule to which it applies, and says so.
-//! - When it cannot decide: does not run: the Route keeps its last good.
+//! - When it cannot decide: does not run: the rule keeps the traffic part of its last good.
 
 mod spec;
 

@@ -3,7 +3,7 @@
 //! - Attaches to: a Tenant, a Route or a rule; the nearest applies.
 //! - Runs at: after [`crate::stage::Filter::Retry`], in place of the gateway's own 502, 503 or 504.
 //! - Says no with: nothing; it answers for an upstream that cannot.
-//! - When it cannot decide: a block that does not compile leaves the Route's last good in force.
+//! - When it cannot decide: a block that does not compile leaves the rule's last-good traffic part in force.
 
 #[cfg(feature = "crd")]
 mod compile;

@@ -3,7 +3,7 @@
 //! - Attaches to: a Tenant, a Route or a rule; the nearest applies, to POST, PUT, PATCH and DELETE.
 //! - Runs at: after [`crate::stage::Filter::Retry`], beside the fallback; the body is copied while it passes.
 //! - Says no with: nothing; the answer is what it would be without, and says what was kept.
-//! - When it cannot decide: a block that does not compile leaves the Route's last good in force.
+//! - When it cannot decide: a block that does not compile leaves the rule's last-good traffic part in force.
 
 #[cfg(feature = "crd")]
 mod compile;

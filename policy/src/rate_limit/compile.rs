@@ -10,6 +10,7 @@ use super::{
 use crate::mode::Mode;
 use crate::names::{Kind, ObjectRef, TenantName};
 use crate::problem::Problems;
+use serde_json::Value;
 
 /// The longest window.
 const MAX_WINDOW_MS: u64 = 86_400_000;
@@ -54,7 +55,8 @@ pub fn compile(spec: &RateLimitPolicySpec, tenant: &TenantName, mut problems: Pr
         }
         compiled.extend(limit(spec, problems));
     }
-    let ir = RateLimitIr { object, targets, limits: compiled, when_unavailable: *when_unavailable, mode: *mode };
+    let (when_unavailable, mode) = (*when_unavailable, *mode);
+    let ir = RateLimitIr { object, targets, limits: compiled, when_unavailable, mode, broken: Vec::new() };
     (problems.errors() == before).then_some(ir)
 }
 
@@ -74,7 +76,34 @@ pub fn compile_ceiling(object: ObjectRef, max_requests_per_sec: NonZeroU32) -> R
         limits: vec![limit],
         when_unavailable: WhenUnavailable::LocalShare,
         mode: Mode::Enforce,
+        broken: Vec::new(),
     }
+}
+
+/// A policy that could not be compiled: what it targets refuses. `spec` is what was written, and `everything` what the
+/// policy covers when its targets cannot be read either. `None` when it names nothing that is its tenant's.
+#[must_use]
+pub fn compile_broken(
+    spec: &Value,
+    tenant: &TenantName,
+    object: ObjectRef,
+    broken: Vec<Arc<str>>,
+    everything: Vec<TargetIr>,
+) -> Option<RateLimitIr> {
+    let mut unheard = Vec::new();
+    let mut read = |written: &Value| {
+        let spec: TargetRefSpec = serde_json::from_value(written.clone()).ok()?;
+        if spec.kind == TargetKind::Tenant && *spec.name != *tenant.as_str() {
+            return Some(None);
+        }
+        target(&spec, tenant, &object, Problems::of(&object, &mut unheard)).map(Some)
+    };
+    let targets = spec.get("targetRefs").and_then(Value::as_array).filter(|targets| !targets.is_empty());
+    let targets = targets.and_then(|targets| targets.iter().map(&mut read).collect::<Option<Vec<_>>>());
+    let targets = targets.map_or(everything, |targets| targets.into_iter().flatten().collect());
+    let mode = spec.get("mode").and_then(|mode| serde_json::from_value(mode.clone()).ok()).unwrap_or_default();
+    let (limits, when_unavailable) = (Vec::new(), WhenUnavailable::LocalShare);
+    (!targets.is_empty()).then_some(RateLimitIr { object, targets, limits, when_unavailable, mode, broken })
 }
 
 fn exceeded(on_exceeded: Option<OnExceeded>, targets: &[TargetIr], mut problems: Problems<'_>) {

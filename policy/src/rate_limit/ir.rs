@@ -74,6 +74,10 @@ pub struct RateLimitIr {
     pub when_unavailable: WhenUnavailable,
     /// Whether it enforces.
     pub mode: Mode,
+    /// Fields that could not be compiled. Not empty: what the policy enforces on refuses every request, because nobody
+    /// can say how many it would admit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub broken: Vec<Arc<str>>,
 }
 
 impl TargetIr {
@@ -99,6 +103,12 @@ impl TargetIr {
 }
 
 impl RateLimitIr {
+    /// Returns why everything that the policy covers refuses; nothing while it is sound, or does not enforce.
+    pub fn refuses(&self) -> impl Iterator<Item = Arc<str>> {
+        let broken = self.broken.iter().filter(|_| self.mode == Mode::Enforce);
+        broken.map(|field| format!("{}: {field}", self.object).into())
+    }
+
     /// Whether it applies to a rule of a Route.
     #[must_use]
     pub fn covers_rule(&self, route: &ObjectRef, rule: &str) -> bool {

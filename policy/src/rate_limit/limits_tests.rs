@@ -21,6 +21,7 @@ fn policy(name: &str, mode: Mode, limits: Vec<LimitIr>) -> RateLimitIr {
         limits,
         when_unavailable: WhenUnavailable::LocalShare,
         mode,
+        broken: Vec::new(),
     }
 }
 

@@ -17,7 +17,7 @@ mod limits;
 mod spec;
 
 #[cfg(feature = "crd")]
-pub use compile::{compile, compile_ceiling};
+pub use compile::{compile, compile_broken, compile_ceiling};
 pub use failures::Failures;
 pub use ir::*;
 pub use limiter::{Bucket, Level, Rate};

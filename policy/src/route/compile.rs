@@ -1,21 +1,22 @@
 //! A Route to its IR.
 //!
-//! Two kinds of broken: a rule whose security cannot be compiled refuses every request (`broken_security`);
-//! a Route whose traffic settings cannot be compiled keeps its last good. Where both happen in one Route the
-//! last good might lack the new security, so then its broken rules refuse, whatever broke them.
+//! Each rule is compiled for itself, and its security apart from its traffic part: a rule whose security cannot be
+//! compiled refuses every request (`broken_security`); a rule whose traffic part cannot be compiled says so
+//! (`broken_traffic`), and the dataplane uses that of the last-good rule with equal matches (`last_good`).
 
 use std::sync::Arc;
 
 use super::settings::{self, Level, Levels, Settings};
-use super::{BackendIr, MatchIr, PathMatchIr, RouteIr, RouteSpec, RuleIr, RuleSpec, TimeoutsIr, matching};
+use super::{BackendIr, RouteIr, RouteSpec, RuleIr, RuleSpec, TimeoutsIr, matching};
 use crate::attach::{Attached, Origin};
 use crate::authentication::{self, AuthenticationIr};
 use crate::installation::Installation;
 use crate::mode::Mode;
-use crate::names::Hostname;
+use crate::names::{Hostname, Kind};
 use crate::problem::Problems;
 use crate::refs::Refs;
 use crate::schema::{self, OnInvalid, SchemaIr};
+use crate::settings::Class;
 use crate::tenant;
 use crate::units::SizeText;
 use crate::upstream::{self, Unusable};
@@ -41,9 +42,15 @@ pub struct Surroundings<'a> {
     pub created_secs: i64,
 }
 
-/// A Route, or `None` when its last good has to stay. Rules that must refuse do so in the IR.
-pub fn compile(spec: &RouteSpec, around: Surroundings<'_>, mut problems: Problems<'_>) -> Option<RouteIr> {
-    let hostnames = tenant::compile_hosts(&spec.hostnames, around.hostnames, problems.at("hostnames"));
+/// Compiles a Route. What could not be compiled of it is marked in the IR.
+pub fn compile(spec: &RouteSpec, around: Surroundings<'_>, mut problems: Problems<'_>) -> RouteIr {
+    let before = problems.errors();
+    let hosts_unread = around.unread.iter().any(|path| path == "spec.hostnames");
+    let hostnames = match hosts_unread {
+        true => Vec::new(),
+        false => tenant::compile_hosts(&spec.hostnames, around.hostnames, problems.at("hostnames")),
+    };
+    let broken_hostnames = hosts_unread || problems.errors() > before;
     let route = settings::compile(
         Level::of_route(spec),
         around.methods,
@@ -51,44 +58,57 @@ pub fn compile(spec: &RouteSpec, around: Surroundings<'_>, mut problems: Problem
         around.unread,
         problems.reborrow(),
     );
-    let mut names: Vec<Arc<str>> = Vec::with_capacity(spec.rules.len());
+    let mut names: Vec<&str> = Vec::with_capacity(spec.rules.len());
     let mut rules = Vec::with_capacity(spec.rules.len());
+    let mut broken_matches = false;
     for (index, rule) in spec.rules.iter().enumerate() {
         let mut problems = problems.at("rules");
         let mut problems = problems.item(index);
-        let name: Arc<str> = rule.name.as_ref().map_or_else(|| format!("rule-{index}"), Clone::clone).into();
-        let mut draft = draft(rule, Arc::clone(&name), (&route, spec.max_body_size.as_ref()), around, &mut problems);
-        if names.contains(&name) {
-            problems.at("name").invalid(format!("{name} names two rules"), "give each rule its own name");
-            draft.broken_traffic.push(problems.at("name").field().into());
+        let mut draft = draft(rule, (&route, spec.max_body_size.as_ref()), around, &mut problems);
+        if let Some(name) = &rule.name {
+            if names.contains(&name.as_str()) {
+                problems.at("name").invalid(format!("{name} names two rules"), "give each rule its own name");
+                draft.traffic(problems.at("name").field());
+            }
+            names.push(name);
         }
-        names.push(name);
-        rules.push(draft);
+        broken_matches |= draft.broken_matches;
+        rules.push(draft.ir);
     }
-    let refuses = rules.iter().any(|rule| !rule.ir.broken_security.is_empty());
-    let broken = rules.iter().any(|rule| rule.ir.broken_security.is_empty() && !rule.broken_traffic.is_empty());
-    if hostnames.is_empty() || (broken && !refuses) {
-        return None;
-    }
-    let finish = |draft: Draft| {
-        let Draft { mut ir, broken_traffic } = draft;
-        ir.broken_security.extend(broken_traffic);
-        ir
-    };
-    Some(RouteIr { hostnames, created_secs: around.created_secs, rules: rules.into_iter().map(finish).collect() })
+    let created_secs = around.created_secs;
+    RouteIr { hostnames, broken_hostnames, broken_matches, refused: Vec::new(), created_secs, rules }
 }
 
-/// A rule with the fields that keep it from being programmed as written.
+/// Returns the name of a rule. One without a name is named by a hash of its matches, so that the name follows the
+/// requests that the rule takes, and not its place in the list.
+#[must_use]
+pub fn rule_name(spec: &RuleSpec) -> Arc<str> {
+    if let Some(name) = &spec.name {
+        return name.as_str().into();
+    }
+    let written = serde_json::to_vec(&spec.matches).unwrap_or_default();
+    let digest = ring::digest::digest(&ring::digest::SHA256, &written);
+    let hash = digest.as_ref().iter().take(4).fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+    format!("rule-{hash}").into()
+}
+
+/// A rule, and whether a match of it could not be compiled.
 struct Draft {
     ir: RuleIr,
-    broken_traffic: Vec<Arc<str>>,
+    broken_matches: bool,
+}
+
+impl Draft {
+    /// Marks a field of the traffic part as broken.
+    fn traffic(&mut self, field: &str) {
+        self.ir.broken_traffic.push(field.into());
+    }
 }
 
 type RouteLevel<'a> = (&'a Settings, Option<&'a SizeText>);
 
 fn draft(
     spec: &RuleSpec,
-    name: Arc<str>,
     (route, route_max_body): RouteLevel<'_>,
     around: Surroundings<'_>,
     problems: &mut Problems<'_>,
@@ -103,16 +123,21 @@ fn draft(
     let levels = Levels { rule: &rule, route, tenant: around.tenant };
     let (mut security, mut traffic) = (Vec::new(), Vec::new());
     let authentication = authentication(&levels, around.methods, &mut security, problems);
-    let matches = matching::compile(&spec.matches, problems.at("matches"));
-    if matches.is_none() {
-        traffic.push(problems.at("matches").field().into());
+    let matches_field = problems.at("matches").field().to_owned();
+    let matches_unread = around.unread.contains(&matches_field);
+    let (matches, mut broken_matches) = match matches_unread {
+        true => (Vec::new(), true),
+        false => matching::compile(&spec.matches, problems.at("matches")),
+    };
+    broken_matches |= matches_unread;
+    if broken_matches {
+        security.push(matches_field.into());
     }
+    unread(spec, around.unread, problems.field(), (&mut security, &mut traffic));
     let request_schema = request_schema(spec, around, &mut security, problems);
     not_enforced(spec, around.unread, &mut traffic, problems);
     let backends = backends(spec, around.refs, (&mut security, &mut traffic), problems);
     levels.pick(|settings| settings.compression.as_ref(), &mut traffic);
-    let everything =
-        MatchIr { path: PathMatchIr::Prefix("/".into()), methods: Vec::new(), headers: Vec::new(), query: Vec::new() };
     let timeouts = levels.pick(|settings| settings.timeouts.as_ref(), &mut traffic);
     let max_body = spec.max_body_size.as_ref().or(route_max_body).map_or(around.max_body_size, SizeText::bytes);
     if spec.max_body_size.is_some() && max_body > around.max_body_size {
@@ -122,10 +147,10 @@ fn draft(
         );
     }
     let ir = RuleIr {
-        name,
-        matches: matches.unwrap_or_else(|| vec![everything]),
+        name: rule_name(spec),
+        matches,
         addresses: levels.pick(|settings| settings.addresses.as_ref(), &mut security),
-        cors: levels.pick(|settings| settings.cors.as_ref(), &mut traffic),
+        cors: levels.pick(|settings| settings.cors.as_ref(), &mut security),
         authentication,
         authorization: levels.pick(|settings| settings.authorization.as_ref(), &mut security),
         request_schema,
@@ -137,9 +162,57 @@ fn draft(
         on_failure: levels.pick(|settings| settings.on_failure.as_ref(), &mut traffic),
         max_body_size: max_body.min(around.max_body_size),
         backends,
-        broken_security: security,
+        broken_security: distinct(security),
+        broken_traffic: distinct(traffic),
     };
-    Draft { ir, broken_traffic: traffic }
+    Draft { ir, broken_matches }
+}
+
+fn distinct(mut fields: Vec<Arc<str>>) -> Vec<Arc<str>> {
+    fields.sort_unstable();
+    fields.dedup();
+    fields
+}
+
+/// Settings of which the nearest level counts, and those that have a place of their own in the compile step.
+const READ_ELSEWHERE: [&str; 14] = [
+    "addresses",
+    "authentication",
+    "authorization",
+    "authorizationMode",
+    "circuitBreaker",
+    "compression",
+    "cors",
+    "fallback",
+    "hostnames",
+    "matches",
+    "onFailure",
+    "retry",
+    "securityHeaders",
+    "timeouts",
+];
+
+/// Notes the other blocks that could not be read, those of the rule and those of the Route that hold for all rules.
+fn unread(
+    spec: &RuleSpec,
+    unread: &[String],
+    rule: &str,
+    (security, traffic): (&mut Vec<Arc<str>>, &mut Vec<Arc<str>>),
+) {
+    for path in unread {
+        let own = path.strip_prefix(rule).and_then(|rest| rest.strip_prefix('.'));
+        let of_route = path.strip_prefix("spec.").filter(|rest| !rest.starts_with("rules["));
+        let Some(name) = own.or(of_route) else { continue };
+        let overridden = own.is_none() && name == "maxBodySize" && spec.max_body_size.is_some();
+        if READ_ELSEWHERE.contains(&name) || overridden {
+            continue;
+        }
+        let Some(block) = crate::settings::block(Kind::Route, path) else { continue };
+        match block.class {
+            Class::InboundSecurity | Class::OutboundSecurity => security.push(path.as_str().into()),
+            Class::Traffic => traffic.push(path.as_str().into()),
+        }
+    }
 }
 
 /// Open rules are written, never assumed: without a block, any method of the tenant is asked for.

@@ -99,12 +99,16 @@ impl Default for TimeoutsIr {
 /// One rule of a route, with every setting that applies to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleIr {
-    /// Its name; rules without one are called `rule-<index>`.
+    /// Its name; a rule without one is named by a hash of its matches.
     pub name: Arc<str>,
-    /// What it takes; one of them must hold. Never empty.
+    /// What it takes; one of them must hold. Those that could be compiled: empty only in a rule that refuses.
     pub matches: Vec<MatchIr>,
     /// Fields of security blocks that could not be compiled. Not empty: the rule refuses every request.
     pub broken_security: Vec<Arc<str>>,
+    /// Fields of the traffic part that could not be compiled. Not empty: the traffic part of the last-good rule with
+    /// equal hostnames and matches applies, and without one the rule answers 503 `not_programmed`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub broken_traffic: Vec<Arc<str>>,
     /// Addresses that may call.
     pub addresses: Option<Attached<IpAllowIr>>,
     /// Cross-origin requests.
@@ -133,11 +137,29 @@ pub struct RuleIr {
     pub backends: Vec<BackendIr>,
 }
 
+/// Places where a Route refuses, because it can no longer be said what answers there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedIr {
+    /// The hosts.
+    pub hostnames: Vec<Hostname>,
+    /// The matches there.
+    pub matches: Vec<MatchIr>,
+}
+
 /// A Route.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteIr {
-    /// Its hosts, all of them the tenant's. Never empty.
+    /// Its hosts, all of them the tenant's; empty only while `broken_hostnames`.
     pub hostnames: Vec<Hostname>,
+    /// Whether a host could not be compiled: hosts of the last-good Route that are missing here refuse.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub broken_hostnames: bool,
+    /// Whether a match of a rule could not be compiled: matches of the last-good Route that no rule has now refuse.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub broken_matches: bool,
+    /// Where the last-good Route answered and this one refuses; written by the dataplane only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedIr>,
     /// When it was created, in seconds since the epoch: of two equal matches the older one wins.
     pub created_secs: i64,
     /// Its rules.

@@ -14,16 +14,24 @@ use crate::problem::Problems;
 const REGEX_HELP: &str =
     "write a regular expression without look-around or back references; it is held against the whole text";
 
-/// The matches of a rule; `None` when a problem was recorded. None written means everything.
-pub(super) fn compile(specs: &[MatchSpec], mut problems: Problems<'_>) -> Option<Vec<MatchIr>> {
-    let before = problems.errors();
-    let mut matches: Vec<MatchIr> =
-        specs.iter().enumerate().map(|(index, spec)| one(spec, problems.item(index))).collect();
-    if matches.is_empty() {
+/// The matches of a rule that could be compiled, and whether one could not. None written means everything.
+pub(super) fn compile(specs: &[MatchSpec], mut problems: Problems<'_>) -> (Vec<MatchIr>, bool) {
+    if specs.is_empty() {
         let (path, methods, headers, query) = (PathMatchIr::Prefix("/".into()), vec![], vec![], vec![]);
-        matches.push(MatchIr { path, methods, headers, query });
+        return (vec![MatchIr { path, methods, headers, query }], false);
     }
-    (problems.errors() == before).then_some(matches)
+    let mut matches = Vec::with_capacity(specs.len());
+    let mut broken = false;
+    for (index, spec) in specs.iter().enumerate() {
+        let before = problems.errors();
+        let one = one(spec, problems.item(index));
+        if problems.errors() == before {
+            matches.push(one);
+        } else {
+            broken = true;
+        }
+    }
+    (matches, broken)
 }
 
 fn one(spec: &MatchSpec, mut problems: Problems<'_>) -> MatchIr {

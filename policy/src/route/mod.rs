@@ -3,12 +3,13 @@
 //! - Attaches to: the hostnames of its tenant.
 //! - Runs at: matching, before every filter of [`crate::stage::Filter`].
 //! - Says no with: 404 `unknown_host` or `no_route`, 405 `method_not_allowed`, 503 `not_programmed`.
-//! - When it cannot decide: a Route that could not be compiled keeps its last good; without one its hosts
-//!   and paths answer 503 `not_programmed`.
+//! - When it cannot decide: a rule whose traffic part could not be compiled uses that of the last-good rule with equal
+//!   hostnames and matches; without one it answers 503 `not_programmed` (`last_good`).
 
 #[cfg(feature = "crd")]
 mod compile;
 mod ir;
+pub mod last_good;
 pub mod matcher;
 #[cfg(feature = "crd")]
 mod matching;
@@ -18,7 +19,7 @@ pub mod settings;
 mod spec;
 
 #[cfg(feature = "crd")]
-pub use compile::{Surroundings, compile};
+pub use compile::{Surroundings, compile, rule_name};
 pub use ir::*;
 pub use matcher::{MatchError, Matcher, Outcome, Place};
 #[cfg(feature = "crd")]

@@ -162,7 +162,7 @@ pub struct TimeoutsSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RuleSpec {
-    /// Its name, in logs and as `sectionName`; `rule-<index>` when left out.
+    /// Its name, in logs and as `sectionName`; `rule-` and a hash of its matches when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: Option<String>,

@@ -3,7 +3,7 @@
 //! - Attaches to: a rule of a Route.
 //! - Runs at: where an upstream is chosen.
 //! - Says no with: nothing yet: this version does not compile a rule that has it, and says so.
-//! - When it cannot decide: does not run: the Route keeps its last good.
+//! - When it cannot decide: does not run: the rule keeps the traffic part of its last good.
 
 mod spec;
 

@@ -1,7 +1,7 @@
 //! A WebhookSource to its IR.
 //!
-//! What cannot be compiled of its security makes the source refuse every request; what cannot be
-//! compiled of the rest keeps its last good.
+//! What cannot be compiled of its inbound security makes the source refuse every request, what cannot be compiled of its
+//! outbound security parks its deliveries, and of the rest the last good applies (`last_good`).
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -20,12 +20,13 @@ use crate::ip_allow;
 use crate::mode::Mode;
 use crate::names::{Hostname, Kind, ObjectRef, TenantName};
 use crate::problem::Problems;
-use crate::refs::{Refs, resolved};
+use crate::refs::{RefError, Refs, resolved};
 use crate::schema::SchemaIr;
 use crate::secret::Secret;
+use crate::settings::{self, Class};
 use crate::tenant;
 use crate::units::{DurationText, SizeText};
-use crate::upstream::{self, UpstreamKey};
+use crate::upstream::{self, ServicePort, UpstreamKey};
 
 /// What a WebhookSource is compiled in.
 #[derive(Clone, Copy)]
@@ -53,45 +54,44 @@ const DEFAULT_BODY: u64 = 1024 * 1024;
 const STRING_LENGTHS: RangeInclusive<u64> = 256..=8 * 1024 * 1024;
 /// Depths that may be asked for. The least leaves every event of ours whole; no body goes deeper than the most.
 const DEPTHS: RangeInclusive<u32> = 16..=100;
-const SECURITY: [&str; 5] = ["verification", "sourceAddresses", "clientCertificate", "replay", "schema"];
 
-/// A source, or `None` when its last good has to stay.
+/// Compiles a source. `None` when it cannot be said where it listens; what else could not be compiled is marked in the
+/// IR.
 pub fn compile(
     spec: &WebhookSourceSpec,
     around: SourceSurroundings<'_>,
     mut problems: Problems<'_>,
 ) -> Option<WebhookSourceIr> {
-    let mut broken: Vec<Arc<str>> = Vec::new();
-    let unread = |field: &str| around.unread.iter().any(|path| path.starts_with(&format!("spec.{field}")));
-    broken.extend(SECURITY.iter().filter(|field| unread(field)).map(|field| Arc::from(format!("spec.{field}"))));
-    let verification = secured(problems.at("verification"), &mut broken, |problems| {
-        spec.verification.as_ref().map(|block| verification(spec.provider, block, around.refs, problems))
+    let first = problems.errors();
+    let verification = spec
+        .verification
+        .as_ref()
+        .and_then(|block| verification(spec.provider, block, around.refs, problems.at("verification")));
+    let addresses = spec.source_addresses.as_ref().and_then(|block| {
+        attached(ip_allow::compile_source(block, around.installation, problems.at("sourceAddresses")), block.mode)
     });
-    let addresses = secured(problems.at("sourceAddresses"), &mut broken, |problems| {
-        let block = spec.source_addresses.as_ref()?;
-        Some(attached(ip_allow::compile_source(block, around.installation, problems), block.mode))
-    });
-    let client_certificate = secured(problems.at("clientCertificate"), &mut broken, |problems| {
-        let block = spec.client_certificate.as_ref()?;
-        Some(attached(client_certificate::compile(block, problems), block.mode))
-    });
-    let replay_window_secs = secured(problems.at("replay"), &mut broken, |problems| {
-        spec.replay.as_ref().map(|block| replay::window_secs(block, spec, problems))
-    });
-    let schema = secured(problems.at("schema"), &mut broken, |problems| {
-        spec.schema.as_ref().filter(|block| block.mode.runs()).map(|block| schema(block, around.refs, problems))
-    });
-    let before = problems.errors();
-    shape(spec, &broken, &mut problems);
+    let client_certificate = spec
+        .client_certificate
+        .as_ref()
+        .and_then(|block| attached(client_certificate::compile(block, problems.at("clientCertificate")), block.mode));
+    let replay_window_secs =
+        spec.replay.as_ref().and_then(|block| replay::window_secs(block, spec, problems.at("replay")));
+    let schema = spec.schema.as_ref().filter(|block| block.mode.runs());
+    let schema = schema.and_then(|block| schema_of(block, around.refs, problems.at("schema")));
+    shape(spec, around.unread, &mut problems);
     let entrance = spec.entrance.as_ref().map(|block| entrance(block, around.hostnames, problems.at("match")));
+    let mut foreign = None;
+    let destination = spec.destination.as_ref();
     let destination =
-        spec.destination.as_ref().map(|block| destination(block, around.refs, problems.at("destination")));
+        destination.and_then(|block| destination_of(block, around.refs, &mut foreign, problems.at("destination")));
     let delivery = delivery(spec.delivery.as_ref(), around.refs, problems.at("delivery"));
     let max_body_size = body_size(spec, around.max_body_size, &mut problems);
-    let ir = WebhookSourceIr {
+    let mut ir = WebhookSourceIr {
         provider: spec.provider,
         entrance: entrance.flatten(),
-        broken_security: broken,
+        broken_security: Vec::new(),
+        broken_outbound: Vec::new(),
+        broken_traffic: Vec::new(),
         verification,
         addresses,
         client_certificate,
@@ -102,7 +102,7 @@ pub fn compile(
         schema,
         extraction: extraction(spec, problems.at("event")),
         sanitise: sanitise(spec.sanitise.as_ref(), problems.at("sanitise")),
-        destination: destination.flatten(),
+        destination,
         delivery,
         wait_for_gap_ms: spec.ordering.as_ref().and_then(|order| order.wait_for_gap.as_ref()).map_or(5_000, |gap| {
             in_range(gap, 0, 300_000, problems.at("ordering").at("waitForGap")).unwrap_or_default()
@@ -117,24 +117,38 @@ pub fn compile(
         max_body_size,
         mode: spec.mode.sent(),
     };
-    // A source that refuses does so now, whatever else is wrong: its last good might know an old secret.
-    (problems.errors() == before || !ir.broken_security.is_empty())
-        .then_some(ir)
-        .filter(|ir| ir.entrance.is_some() || spec.entrance.is_none())
+    let fields = problems.fields_since(first);
+    let lost = [
+        ("spec.verification", spec.verification.is_some() && ir.verification.is_none()),
+        ("spec.sourceAddresses", spec.source_addresses.is_some() && ir.addresses.is_none()),
+        ("spec.clientCertificate", spec.client_certificate.is_some() && ir.client_certificate.is_none()),
+        ("spec.replay", spec.replay.is_some() && ir.replay_window_secs.is_none()),
+        ("spec.schema", spec.schema.as_ref().is_some_and(|block| block.mode.runs()) && ir.schema.is_none()),
+    ];
+    // A security block that came to nothing refuses, even should its compile step have recorded no problem.
+    let lost = lost.into_iter().filter_map(|(field, lost)| lost.then(|| field.to_owned()));
+    let fields = fields.into_iter().chain(lost);
+    classify(&mut ir, fields.chain(around.unread.iter().cloned()), foreign.as_deref());
+    let known = !around.unread.iter().any(|path| path == "spec.match");
+    Some(ir).filter(|ir| known && ir.entrance.is_some() == spec.entrance.is_some())
 }
 
-/// Compiles a security block; when that fails, the source refuses and says which block it was.
-fn secured<T>(
-    mut problems: Problems<'_>,
-    broken: &mut Vec<Arc<str>>,
-    build: impl FnOnce(Problems<'_>) -> Option<Option<T>>,
-) -> Option<T> {
-    let field: Arc<str> = problems.field().into();
-    let built = build(problems.reborrow())?;
-    if built.is_none() && !broken.contains(&field) {
-        broken.push(field);
+/// Notes what could not be compiled, by what it decides. `foreign` is a destination that is another's and not granted:
+/// the last good would go on to reach it.
+fn classify(ir: &mut WebhookSourceIr, fields: impl Iterator<Item = String>, foreign: Option<&str>) {
+    for field in fields {
+        let block = settings::block(Kind::WebhookSource, &field);
+        let (path, class) = block.map_or((field.clone(), Class::InboundSecurity), |block| (block.path, block.class));
+        let class = if foreign == Some(field.as_str()) { Class::OutboundSecurity } else { class };
+        let broken = match class {
+            Class::InboundSecurity => &mut ir.broken_security,
+            Class::OutboundSecurity => &mut ir.broken_outbound,
+            Class::Traffic => &mut ir.broken_traffic,
+        };
+        if !broken.iter().any(|known| **known == *path) {
+            broken.push(path.into());
+        }
     }
-    built
 }
 
 fn shared(spec: &WebhookSourceSpec) -> Option<ObjectRef> {
@@ -143,14 +157,15 @@ fn shared(spec: &WebhookSourceSpec) -> Option<ObjectRef> {
 }
 
 /// The rules between blocks, which the CRD's own rules say too.
-fn shape(spec: &WebhookSourceSpec, broken: &[Arc<str>], problems: &mut Problems<'_>) {
-    if spec.entrance.is_some() == spec.shared.is_some() {
+fn shape(spec: &WebhookSourceSpec, unread: &[String], problems: &mut Problems<'_>) {
+    let read = |field: &str| !unread.iter().any(|path| path.strip_prefix("spec.") == Some(field));
+    if spec.entrance.is_some() == spec.shared.is_some() && read("match") && read("shared") {
         problems.invalid(
             "must name either match or shared",
             "name match if the source listens itself, shared if another source verifies for it",
         );
     }
-    if spec.entrance.is_some() && spec.verification.is_none() && broken.is_empty() {
+    if spec.entrance.is_some() && spec.verification.is_none() && read("verification") {
         problems.at("verification").invalid(
             "is missing: a source that listens must verify",
             "name the provider's secret in verification.secretRefs",
@@ -172,7 +187,7 @@ fn shape(spec: &WebhookSourceSpec, broken: &[Arc<str>], problems: &mut Problems<
             }
         }
     }
-    if spec.destination.is_none() && spec.shared_with.is_none() {
+    if spec.destination.is_none() && spec.shared_with.is_none() && read("destination") && read("sharedWith") {
         problems
             .at("destination")
             .invalid("is missing", "name a backendRef, or the tenants that the source is sharedWith");
@@ -250,7 +265,7 @@ fn attached<Ir>(ir: Option<Ir>, mode: Mode) -> Option<Attached<Ir>> {
     ir.map(|ir| Attached { ir, mode, origin: Origin::WebhookSource })
 }
 
-fn schema(spec: &EventSchemaSpec, refs: &dyn Refs, problems: Problems<'_>) -> Option<Attached<SchemaIr>> {
+fn schema_of(spec: &EventSchemaSpec, refs: &dyn Refs, problems: Problems<'_>) -> Option<Attached<SchemaIr>> {
     let ir = crate::schema::compile(&spec.config_map_ref, refs, problems)?;
     Some(Attached { ir, mode: spec.mode, origin: Origin::WebhookSource })
 }
@@ -273,7 +288,14 @@ fn is_target(text: &str) -> bool {
     text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic()) && !text.contains('#')
 }
 
-fn destination(spec: &DestinationSpec, refs: &dyn Refs, mut problems: Problems<'_>) -> Option<DestinationIr> {
+/// The destination; `foreign` gets the field that names a Service of another namespace which does not grant it. Such a
+/// destination is kept, so that events are accepted for it and wait.
+fn destination_of(
+    spec: &DestinationSpec,
+    refs: &dyn Refs,
+    foreign: &mut Option<String>,
+    mut problems: Problems<'_>,
+) -> Option<DestinationIr> {
     let DestinationSpec { backend_ref, path, url } = spec;
     let path: Arc<str> = path.as_deref().unwrap_or("/").into();
     if !is_target(&path) {
@@ -282,7 +304,16 @@ fn destination(spec: &DestinationSpec, refs: &dyn Refs, mut problems: Problems<'
     }
     match (backend_ref, url) {
         (Some(reference), None) => {
-            let service = resolved(refs.service(reference), &mut problems.at("backendRef"))?;
+            let mut problems = problems.at("backendRef");
+            let found = refs.service(reference);
+            if let Err(RefError::NotGranted { object, .. } | RefError::ForeignNamespace { object, .. }) = &found {
+                *foreign = Some(problems.field().to_owned());
+                let (namespace, name) = (Arc::clone(&object.namespace), Arc::clone(&object.name));
+                let wanted = ServicePort { namespace, name, port: reference.port };
+                resolved(found, &mut problems);
+                return Some(DestinationIr { upstream: UpstreamKey::Service(wanted), path });
+            }
+            let service = resolved(found, &mut problems)?;
             Some(DestinationIr { upstream: UpstreamKey::Service(service), path })
         }
         (None, Some(url)) => {
@@ -344,9 +375,10 @@ fn body_size(spec: &WebhookSourceSpec, ceiling: u64, problems: &mut Problems<'_>
     let wanted = spec.max_body_size.as_ref().map(SizeText::bytes);
     if let Some(needed) = needed.filter(|needed| spec.entrance.is_some() && ceiling < *needed) {
         let help = format!("raise ceilings.maxBodySize of the Tenant to {needed} or more");
-        problems
-            .at("provider")
-            .not_allowed(format!("sends bodies of up to {needed} bytes, and the tenant's ceiling is {ceiling}"), help);
+        problems.at("maxBodySize").not_allowed(
+            format!("is {ceiling} bytes by the tenant's ceiling, and the provider sends bodies of up to {needed}"),
+            help,
+        );
     }
     wanted.or(needed).unwrap_or(DEFAULT_BODY).min(ceiling)
 }
@@ -470,7 +502,8 @@ mod tests {
             installation: &installation,
             unread: &[],
         };
-        compile(spec, around, problems).filter(|ir| ir.broken_security.is_empty())
+        compile(spec, around, problems)
+            .filter(|ir| ir.broken_security.is_empty() && ir.broken_outbound.is_empty() && ir.broken_traffic.is_empty())
     }
 
     #[test]

@@ -333,6 +333,13 @@ pub struct WebhookSourceIr {
     pub entrance: Option<EntranceIr>,
     /// Fields of security blocks that could not be compiled. Not empty: every request is refused.
     pub broken_security: Vec<Arc<str>>,
+    /// Fields of outbound security that could not be compiled. Not empty: events are accepted, and parked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub broken_outbound: Vec<Arc<str>>,
+    /// Fields of the traffic part that could not be compiled. Not empty: the traffic part of the last good applies, if
+    /// that has the same provider, match and event; else the source answers 503 `not_programmed`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub broken_traffic: Vec<Arc<str>>,
     /// How requests are verified; `None` only without an entrance.
     pub verification: Option<Attached<VerificationIr>>,
     /// Addresses that may send.

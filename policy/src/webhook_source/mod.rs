@@ -18,6 +18,7 @@ mod genesys;
 pub mod handshake;
 mod ir;
 mod key;
+pub mod last_good;
 mod owners;
 mod presets;
 pub mod provider;

@@ -10,6 +10,7 @@ mod drain;
 mod forward;
 mod http;
 mod identity;
+mod last_good;
 mod modes;
 mod on_failure;
 mod outcomes;

@@ -45,7 +45,7 @@ fn a_broken_route_keeps_its_last_good_even_after_a_restart_and_its_neighbours_ne
         let other = route("echo", "/", "").replace("namespace: acme", "namespace: globex");
         let all = |acme: &str| format!("{acme}{globex}{other}");
         let mut gateway = Gateway::start(&all(&acme(&upstream, ""))).unwrap();
-        let broken = acme(&upstream, "").replace("PathPrefix, value: /", "RegularExpression, value: '/('");
+        let broken = acme(&upstream, "      timeouts: {request: 1s, backendRequest: 5s}");
         gateway.edit("manifests.yaml", &all(&broken)).unwrap();
         gateway.wait_until(|| gateway.snapshots_applied() > 1);
         let works = |gateway: &Gateway| {
@@ -76,7 +76,7 @@ fn a_last_good_that_could_not_be_kept_on_the_volume_is_kept_in_memory_until_it_c
         gateway.wait_until(|| gateway.snapshots_applied() > 1);
         let told = gateway.wait_printed("could not be kept");
         assert!(told.contains("acme.new: No such file or directory"), "with the cause: {told}");
-        let broken = second.replace("PathPrefix, value: /second", "RegularExpression, value: '/('");
+        let broken = format!("{second}      timeouts: {{request: 1s, backendRequest: 5s}}\n");
         gateway.edit("manifests.yaml", &broken).unwrap();
         gateway.wait_until(|| gateway.snapshots_applied() > 2);
         let status = |gateway: &Gateway, path: &str| get(HOST, path).send(gateway.address).unwrap().status;
