@@ -43,8 +43,12 @@ impl Written {
 }
 
 fn written() -> impl Strategy<Value = Written> {
-    (0..PATHS.len(), any::<bool>(), 0..3_usize, 0..3_usize)
-        .prop_map(|(path, exact, addresses, backend)| Written { path, exact, addresses, backend })
+    (0..PATHS.len(), any::<bool>(), 0..3_usize, 0..3_usize).prop_map(|(path, exact, addresses, backend)| Written {
+        path,
+        exact,
+        addresses,
+        backend,
+    })
 }
 
 fn rules() -> impl Strategy<Value = (Vec<Written>, usize)> {

@@ -17,6 +17,12 @@ impl Secret {
         Self(bytes.into())
     }
 
+    /// Whether it has no byte but white space: everybody knows such a secret.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        self.0.iter().all(u8::is_ascii_whitespace)
+    }
+
     /// The bytes themselves; named so that every place which looks can be found.
     #[must_use]
     pub fn reveal(&self) -> &[u8] {
@@ -27,5 +33,17 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn white_space_alone_is_blank() {
+        for (text, blank) in [("", true), (" \t\r\n", true), (" x", false), ("\0", false)] {
+            assert_eq!(Secret::new(text.as_bytes()).is_blank(), blank, "{text:?}");
+        }
     }
 }

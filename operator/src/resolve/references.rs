@@ -104,7 +104,12 @@ impl Refs for Referrer<'_> {
         let object = self.target(Kind::Secret, reference.namespace.as_deref(), &reference.name)?;
         let Some(secret) = self.gathered.secrets.get(&object) else { return Err(RefError::Missing(object)) };
         let value = secret.data.get(&reference.key).cloned();
-        value.ok_or_else(|| missing_key(object, &reference.key, secret.data.keys().cloned()))
+        let value = value.ok_or_else(|| missing_key(object.clone(), &reference.key, secret.data.keys().cloned()))?;
+        if value.is_blank() {
+            let (why, help) = ("is empty under the key that is named", "write the secret there");
+            return Err(RefError::Unfit { object, why, help });
+        }
+        Ok(value)
     }
 
     fn secrets(&self, selector: &SecretSelector) -> Lookup<Vec<SelectedSecret>> {

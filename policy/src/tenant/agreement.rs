@@ -24,14 +24,15 @@ impl Agreement {
     }
 
     /// Whether what the credential says of its tenant is true of this one: the tenant that it names is this
-    /// one by name or by an identifier, and no claim that identifies tenants has another tenant's value.
+    /// one by name or by an identifier, and no claim that identifies tenants has another tenant's value. Where claims
+    /// identify tenants, a token must have one of them: without any, another tenant's token of the same issuer would do.
     ///
     /// # Errors
     /// [`Reason::TenantMismatch`]
     pub fn check(&self, caller: &Caller) -> Result<(), Refusal> {
         let named = match caller.tenant.as_deref() {
             Some(named) => named == self.tenant.as_str() || self.identified_by(caller, named),
-            None => true,
+            None => caller.claims.is_null() || self.claims.is_empty() || self.identifies(caller),
         };
         if named && self.claims.iter().all(|claim| self.agrees(caller, claim)) {
             return Ok(());
@@ -44,6 +45,11 @@ impl Agreement {
             claim.values.iter().any(|value| **value == *named)
                 && claim_at(&caller.claims, &claim.claim).and_then(Value::as_str) == Some(named)
         })
+    }
+
+    /// Whether a token has a claim that identifies tenants. An API key has no claims, and is its tenant's own.
+    fn identifies(&self, caller: &Caller) -> bool {
+        self.claims.iter().any(|claim| claim_at(&caller.claims, &claim.claim).is_some())
     }
 
     /// A claim that is absent says nothing; one that is there must be this tenant's.
@@ -85,6 +91,8 @@ mod tests {
     #[test]
     fn another_tenants_credential_is_refused() {
         for caller in [
+            // A token that says nothing of its tenant may be anybody's.
+            caller(None, json!({"org": "acme"})),
             caller(Some("globex"), json!({"tenant_id": "globex"})),
             caller(None, json!({"tenant_id": "globex"})),
             // The identifier's value in another claim names nobody.
