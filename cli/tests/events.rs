@@ -27,7 +27,8 @@ fn dead(id: &str) -> Entry {
         request_id: None,
     };
     let new = NewEvent { event, dedupe_window: Duration::from_secs(60), pending_bytes: 1 << 20, dead_when_full: None };
-    Entry::Dead { new, reason: "unclaimed".into(), retention: Duration::from_secs(3600), violations: None }
+    let (reason, retention) = ("unclaimed".into(), Duration::from_secs(3600));
+    Entry::Dead { new, reason, retention, violations: None, origin: None }
 }
 
 /// Puts dead letters into the store of a data folder.
@@ -69,11 +70,28 @@ fn several_stores_are_one_list_by_time_and_one_change() {
     assert_eq!(lines(&listed)[1]["shard"], two.display().to_string());
 
     let dry = events(&["replay", "--tenant", "acme", "--state", "dead"], &both);
-    assert_eq!(String::from_utf8_lossy(&dry.stdout), "4 events would be replayed; say --yes to do it\n");
+    let dry = String::from_utf8_lossy(&dry.stdout).into_owned();
+    // No gateway has run on these folders, so no source is configured that could deliver.
+    assert!(dry.contains("row 1 1: tenant acme, acme/whatsapp: stays, no_source: "), "{dry}");
+    assert!(dry.ends_with("0 events would be replayed, 4 stay dead; write --yes to do it\n"), "{dry}");
+    let nothing = events(&["replay", "--tenant", "acme", "--yes"], &both);
+    assert_eq!(nothing.status.code(), Some(1), "nothing could be replayed");
     assert_eq!(ids(&events(&["ls", "--state", "dead"], &both)).len(), 4, "a dry run changes nothing");
     let dropped = events(&["drop", "--id", "3", "--yes"], &both);
-    assert_eq!(String::from_utf8_lossy(&dropped.stdout), "1 events dropped\n");
+    assert_eq!(String::from_utf8_lossy(&dropped.stdout), "1 event dropped\n");
     assert_eq!(ids(&events(&["ls"], &both)), ["1", "2", "4"]);
+}
+
+#[test]
+fn list_of_nothing_says_so_and_a_list_is_lines_of_json_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    store(folder.path(), &["1"]);
+    let nothing = events(&["ls", "--tenant", "globex"], &[folder.path()]);
+    let printed = String::from_utf8_lossy(&nothing.stderr).into_owned();
+    assert!(nothing.status.success() && nothing.stdout.is_empty(), "{nothing:?}");
+    assert!(printed.contains(&format!("no event matches in {}", folder.path().display())), "{printed}");
+    let one = events(&["ls"], &[folder.path()]);
+    assert!(lines(&one).len() == 1 && one.stderr.is_empty(), "{one:?}");
 }
 
 #[test]

@@ -28,6 +28,7 @@ use crate::listener::{App, ConnectionCounts, Listener, ListenerSettings, Serve};
 use crate::outside::CountryDatabase;
 use crate::outside::fetch::Fetches;
 use crate::pipeline::{self, Core, CoreShared};
+use crate::replay::LiveJudge;
 use crate::runtime::{Builder, Runtime};
 use crate::snapshot::follow::{Apply, Follow, OperatorSettings};
 use crate::snapshot::{Answer, Applied, Change, Keeper, Volume, VolumeError};
@@ -233,6 +234,13 @@ impl Gateway {
         let registry = Arc::new(Registry::default());
         let live = Arc::new(ArcSwap::from_pointee(Runtime::default()));
         let guard = AddressGuard::new(settings.allowed_upstreams.clone());
+        let volume = Volume::open(&settings.data.join("last-good"), metrics.last_good_unwritten.clone())?;
+        let builder = Builder::new(metrics.clone(), registry.clone()).with_countries(settings.country_database.clone());
+        let keeper = Keeper::new(builder, live.clone(), Some(volume));
+        if settings.broker.is_some() {
+            keeper.begins_anew();
+        }
+        let judge = Arc::new(LiveJudge::new(live.clone(), keeper.holders()));
         let live_destinations: Arc<dyn Destinations> = Arc::new(LiveDestinations(live.clone()));
         let spool = SpoolSettings::new(settings.data.join("spool"));
         let (delivers, live_delivers) = watch::channel(Vec::new());
@@ -240,20 +248,18 @@ impl Gateway {
             spool: SpoolSettings { max_bytes: settings.max_spool_bytes, ..spool },
             broker: settings.broker.clone(),
             destinations: live_destinations,
+            judge,
             guard: guard.clone(),
             health: health.clone(),
             live: live_delivers,
         })?);
         metrics.registry().register(Box::new(EventCollector::new(&events)?))?;
-        let volume = Volume::open(&settings.data.join("last-good"), metrics.last_good_unwritten.clone())?;
-        let builder = Builder::new(metrics.clone(), registry.clone()).with_countries(settings.country_database.clone());
         if let Some(fetches) = &settings.fetches {
             metrics.registry().register(fetches.collector())?;
         }
         for metric in settings.country_database.iter().flat_map(|database| database.metrics()) {
             metrics.registry().register(metric)?;
         }
-        let keeper = Keeper::new(builder, live.clone(), Some(volume));
         let view = View {
             metrics: metrics.clone(),
             health: health.clone(),

@@ -15,6 +15,7 @@ pub mod listener;
 pub mod outside;
 pub mod pipeline;
 mod placement;
+pub mod replay;
 pub mod runtime;
 pub mod snapshot;
 pub mod telemetry;

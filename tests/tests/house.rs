@@ -120,6 +120,7 @@ fn the_description_of_the_admin_port_is_yaml_and_names_every_path() {
         "/breakers",
         "/events",
         "/events/{row}",
+        "/events/find",
         "/events/replay",
         "/events/skip",
     ] {

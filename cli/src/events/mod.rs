@@ -11,10 +11,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use dataplane::event::replay::{Decided, Replay, Replayed};
 use dataplane::event::shards::OperateError;
 use dataplane::event::spool::SpoolError;
-use dataplane::event::spool::operate::{Change, Counted, Filter, NOT_REPLAYED, State};
-use http::Method;
+use dataplane::event::spool::operate::{Change, Filter, NOT_REPLAYED, State};
+use dataplane::replay::OfflineError;
+use policy::names::TenantName;
 
 use self::stores::Stores;
 use crate::out;
@@ -53,11 +55,19 @@ pub enum EventsCommand {
         #[command(flatten)]
         places: Places,
     },
-    /// Has dead events delivered again; says how many, and does it only with --yes.
+    /// Delivers dead letters again, each to the tenant that owns it now; reports where each would go, and does it only
+    /// with --yes.
     #[command(
-        after_help = "Examples:\n  postern events replay --state dead --conversation '106540352242922#16505551234'\n  postern events replay --id wamid.1 --yes --admin 127.0.0.1:9901\n  postern events replay --tenant acme --from 1764000000000 --settings operate.yaml --yes"
+        after_help = "An event that no tenant owned goes to the tenant that claims its identifier now. When another tenant held the identifier since the event was accepted, name the tenant with --to.\n\nEnds with 0, 1 when nothing could be replayed of what matches, 2 when a store could not be asked.\n\nExamples:\n  postern events replay --state dead --conversation '106540352242922#16505551234'\n  postern events replay --id wamid.1 --yes --admin 127.0.0.1:9901\n  postern events replay --tenant acme --from 1764000000000 --settings operate.yaml --yes"
     )]
-    Replay(Changed),
+    Replay {
+        /// Which, and how.
+        #[command(flatten)]
+        changed: Changed,
+        /// The tenant that gets them, where another one held their identifier meanwhile.
+        #[arg(long, value_name = "TENANT", value_parser = tenant)]
+        to: Option<TenantName>,
+    },
     /// Drops events; says how many, and does it only with --yes.
     Drop(Changed),
     /// Lets a conversation go on past what it waits for; says how many events, and does it only with --yes.
@@ -86,6 +96,12 @@ pub struct Places {
     /// Only this one of them; may be repeated.
     #[arg(long, value_name = "NAME", requires = "settings")]
     shard: Vec<String>,
+    /// The admin port of the gateway that runs: it is asked instead of a file.
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "settings")]
+    admin: Option<SocketAddr>,
+    /// The file with the token of that port; not needed on the gateway's own machine.
+    #[arg(long, value_name = "FILE", requires = "admin")]
+    admin_token_file: Option<PathBuf>,
 }
 
 /// Which events.
@@ -124,19 +140,17 @@ pub struct Changed {
     /// Does it; without this the events are only counted.
     #[arg(long)]
     yes: bool,
-    /// The admin port of the gateway that runs on this data; without one the file itself is changed.
-    #[arg(long, value_name = "ADDRESS", conflicts_with = "settings")]
-    admin: Option<SocketAddr>,
-    /// The file with the token of that port; not needed on the gateway's own machine.
-    #[arg(long, value_name = "FILE", requires = "admin")]
-    admin_token_file: Option<PathBuf>,
 }
 
 /// Why nothing was done, or not all of it.
 #[derive(Debug, thiserror::Error)]
 enum EventsError {
-    #[error("the event store said no")]
+    #[error("the event store could not be used")]
     Spool(#[from] SpoolError),
+    #[error("nothing was replayed")]
+    Offline(#[from] OfflineError),
+    #[error("nothing was replayed: {0}")]
+    Stays(String),
     #[error("the settings cannot be used")]
     Settings(#[from] SettingsError),
     #[error("the shards cannot be asked")]
@@ -168,8 +182,9 @@ enum EventsError {
 impl EventsError {
     fn code(&self) -> u8 {
         match self {
-            Self::Unknown(_) | Self::NotFound(..) | Self::NoRequest(_) | Self::Requests => out::FAULT,
+            Self::Unknown(_) | Self::NotFound(..) | Self::NoRequest(_) | Self::Requests | Self::Stays(_) => out::FAULT,
             Self::Spool(_)
+            | Self::Offline(_)
             | Self::Settings(_)
             | Self::Shards(_)
             | Self::Shard(_)
@@ -195,48 +210,20 @@ impl Chosen {
             before_ms: self.before,
         }
     }
-
-    /// The same as a query of the admin port.
-    fn query(&self, dry_run: bool) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        let texts = [
-            ("tenant", &self.tenant),
-            ("source", &self.source),
-            ("conversation", &self.conversation),
-            ("id", &self.id),
-        ];
-        for (name, value) in texts {
-            if let Some(value) = value {
-                query.append_pair(name, value);
-            }
-        }
-        let state = self.state.map(|state| format!("{state:?}").to_lowercase());
-        let numbers = [
-            ("state", state),
-            ("from", self.from.map(|n| n.to_string())),
-            ("before", self.before.map(|n| n.to_string())),
-        ];
-        for (name, value) in numbers {
-            if let Some(value) = value {
-                query.append_pair(name, &value);
-            }
-        }
-        query.append_pair("dryRun", if dry_run { "true" } else { "false" });
-        query.finish()
-    }
 }
 
-/// A change: what it is to a store and to the admin port, and its word.
+fn tenant(text: &str) -> Result<TenantName, String> {
+    TenantName::parse(text).map_err(|error| format!("it {error}"))
+}
+
+/// A change, and its word.
 struct Kind {
     build: fn(Filter) -> Change,
-    method: Method,
-    path: &'static str,
     word: &'static str,
 }
 
-const REPLAY: Kind = Kind { build: Change::Replay, method: Method::POST, path: "/events/replay", word: "replayed" };
-const DROP: Kind = Kind { build: Change::Drop, method: Method::DELETE, path: "/events", word: "dropped" };
-const SKIP: Kind = Kind { build: Change::Skip, method: Method::POST, path: "/events/skip", word: "passed over" };
+const DROP: Kind = Kind { build: Change::Drop, word: "dropped" };
+const SKIP: Kind = Kind { build: Change::Skip, word: "passed over" };
 
 /// Runs the command.
 #[must_use]
@@ -245,7 +232,7 @@ pub fn run(command: &EventsCommand) -> ExitCode {
         EventsCommand::Ls(chosen) => list(chosen),
         EventsCommand::Show { row, curl, places } => show(places, *row, *curl),
         EventsCommand::Find { id, places } => find::find(places, id),
-        EventsCommand::Replay(changed) => change(changed, &REPLAY),
+        EventsCommand::Replay { changed, to } => replay(changed, to.as_ref()),
         EventsCommand::Drop(changed) => change(changed, &DROP),
         EventsCommand::Skip { subject, changed } => {
             let chosen = Chosen { conversation: Some(subject.clone()), ..changed.chosen.clone() };
@@ -264,7 +251,13 @@ fn list(chosen: &Chosen) -> Result<(), EventsError> {
     while let Some(event) = listing.next() {
         out::line(serde_json::to_string(&event)?);
     }
-    if listing.all { Ok(()) } else { Err(EventsError::Partly) }
+    if !listing.all {
+        return Err(EventsError::Partly);
+    }
+    if listing.is_empty() {
+        out::note(format_args!("no event matches in {}", stores.names()));
+    }
+    Ok(())
 }
 
 fn show(places: &Places, row: i64, curl: bool) -> Result<(), EventsError> {
@@ -300,45 +293,90 @@ fn show(places: &Places, row: i64, curl: bool) -> Result<(), EventsError> {
     }
 }
 
+/// `1 event`, `2 events`.
+fn events(count: u64) -> String {
+    if count == 1 { "1 event".to_owned() } else { format!("{count} events") }
+}
+
 fn change(changed: &Changed, kind: &Kind) -> Result<(), EventsError> {
     let filter = changed.chosen.filter();
     if filter == Filter::default() {
         return Err(EventsError::NoFilter);
     }
-    let Kind { build, method, path, word } = kind;
+    let Kind { build, word } = kind;
     let stores = Stores::open(&changed.chosen.places)?;
-    if let (true, Some(admin)) = (changed.yes, changed.admin) {
-        if stores.all.len() > 1 {
-            return Err(EventsError::OneFolder);
-        }
-        let target = format!("{path}?{}", changed.chosen.query(false));
-        let count = admin::ask(admin, changed.admin_token_file.as_deref(), method.clone(), &target)?;
-        out::line(format_args!("{count} events {word}"));
-        return Ok(());
-    }
     let change = build(filter);
     // Every store is counted before one is changed: who does not answer would be left out unseen.
     let counted = stores.all.iter().map(|store| stores.count(store, &change)).collect::<Result<Vec<_>, _>>()?;
-    let events: u64 = counted.iter().map(|Counted { events, .. }| events).sum();
-    let requests: u64 = counted.iter().map(|Counted { requests, .. }| requests).sum();
-    match (events, requests) {
-        (0, 1..) => return Err(EventsError::Requests),
-        (_, 0) => {}
-        (_, 1..) => out::line(format_args!("{requests} of what matches stay: {NOT_REPLAYED}")),
-    }
     if !changed.yes {
-        out::line(format_args!("{events} events would be {word}; say --yes to do it"));
+        out::line(format_args!("{} would be {word}; write --yes to do it", events(counted.iter().sum())));
         return Ok(());
     }
     let mut done = 0;
     for (store, counted) in stores.all.iter().zip(counted) {
-        if counted.events > 0 {
+        if counted > 0 {
             done += stores.change(store, &change)?;
         }
     }
     if matches!(change, Change::Skip(_)) && done > 0 {
         out::note("order is given up there: what goes next is flagged `gap`");
     }
-    out::line(format_args!("{done} events {word}"));
+    out::line(format_args!("{} {word}", events(done)));
     Ok(())
+}
+
+fn replay(changed: &Changed, to: Option<&TenantName>) -> Result<(), EventsError> {
+    let filter = changed.chosen.filter();
+    if filter == Filter::default() {
+        return Err(EventsError::NoFilter);
+    }
+    let stores = Stores::open(&changed.chosen.places)?;
+    let ask = |dry_run| Replay { filter: filter.clone(), to: to.cloned(), dry_run };
+    // Every store is asked before one is changed: who does not answer would be left out unseen.
+    let mut all = Vec::with_capacity(stores.all.len());
+    for store in &stores.all {
+        all.push(stores.replay(store, &ask(true))?);
+    }
+    if changed.yes {
+        for (store, replayed) in stores.all.iter().zip(&mut all) {
+            if replayed.events + replayed.stay > 0 {
+                *replayed = stores.replay(store, &ask(false))?;
+            }
+        }
+    }
+
+    for decided in all.iter().flat_map(|replayed| &replayed.decided) {
+        out::line(told(decided));
+    }
+    let sum = |count: fn(&Replayed) -> u64| all.iter().map(count).sum::<u64>();
+    let (done, stay, requests) = (sum(|one| one.events), sum(|one| one.stay), sum(|one| one.requests));
+    match (done + stay, requests) {
+        (0, 1..) => return Err(EventsError::Requests),
+        (_, 0) => {}
+        (_, 1..) => out::line(format_args!("{requests} of what matches stay: {NOT_REPLAYED}")),
+    }
+    let stays = if stay > 0 { format!(", {stay} stay dead") } else { String::new() };
+    if !changed.yes {
+        out::line(format_args!("{} would be replayed{stays}; write --yes to do it", events(done)));
+        return Ok(());
+    }
+    out::line(format_args!("{} replayed{stays}", events(done)));
+    if done == 0 && stay > 0 {
+        return Err(EventsError::Stays(format!("{} of what matches stay dead", events(stay))));
+    }
+    Ok(())
+}
+
+/// Where a dead letter goes, or why it stays.
+fn told(decided: &Decided) -> String {
+    let Decided { row, id, tenant, source, to_tenant, to_source, reason, detail } = decided;
+    let from = format!("row {row} {id}: tenant {tenant}, {source}");
+    match (to_tenant, to_source) {
+        (Some(to), Some(to_source)) if (to, to_source) == (tenant, source) => from,
+        (Some(to), Some(to_source)) => format!("{from} -> tenant {to}, {to_source}"),
+        (_, _) => {
+            let (reason, detail) = (reason.as_deref().unwrap_or_default(), detail.as_deref().unwrap_or_default());
+            format!("{from}: stays, {reason}: {detail}")
+        }
+    }
 }

@@ -22,13 +22,16 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use policy::circuit_breaker::BreakerState;
 use policy::error::chain;
+use policy::names::TenantName;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 pub use access::Access;
 
 use crate::event::Events;
-use crate::event::spool::operate::{self, Change, Counted, Filter};
+use crate::event::replay::{Replay, ReplayError, Replayed};
+use crate::event::spool::operate::{self, Change, Filter};
+use crate::event::spool::outcome_log;
 use crate::health::Health;
 use crate::runtime::Runtime;
 use crate::telemetry::Metrics;
@@ -161,7 +164,8 @@ async fn answer(view: &View, peer: SocketAddr, request: &Request<Incoming>) -> R
         (&Method::GET, "/snapshot") => json_reply(StatusCode::OK, &snapshot(&view.live.load())),
         (&Method::GET, "/breakers") => json_reply(StatusCode::OK, &breakers(view)),
         (&Method::GET, "/events") => listed(view, query),
-        (&Method::POST, "/events/replay") => changed(view, query, Change::Replay).await,
+        (&Method::GET, "/events/find") => found(view, query),
+        (&Method::POST, "/events/replay") => replayed(view, query).await,
         (&Method::POST, "/events/skip") => changed(view, query, Change::Skip).await,
         (&Method::DELETE, "/events") => changed(view, query, Change::Drop).await,
         (&Method::GET, path) if path.starts_with("/events/") => shown(view, path),
@@ -231,31 +235,56 @@ fn breakers(view: &View) -> Value {
     json!({"breakers": upstreams.iter().filter_map(state).collect::<Vec<_>>()})
 }
 
-/// `tenant`, `source`, `conversation`, `id`, `state`, `from`, `before` (milliseconds) of a query.
-fn filter(query: &str) -> Result<(Filter, Option<i64>, bool), String> {
-    let mut filter = Filter::default();
-    let (mut after, mut dry_run) = (None, false);
-    let number = |text: &str| text.parse::<i64>().map_err(|_| format!("`{text}` is not a number"));
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        let value = value.into_owned();
-        match &*name {
-            "tenant" => filter.tenant = Some(value),
-            "source" => filter.source = Some(value),
-            "conversation" => filter.conversation = Some(value),
-            "id" => filter.id = Some(value),
-            "state" => filter.state = Some(value.parse()?),
-            "from" => filter.from_ms = Some(number(&value)?),
-            "before" => filter.before_ms = Some(number(&value)?),
-            "after" => after = Some(number(&value)?),
-            "dryRun" => dry_run = value != "false",
-            other => {
-                return Err(format!(
-                    "`{other}` is no filter; use tenant, source, conversation, id, state, from, before"
-                ));
+/// What a query asks for.
+#[derive(Default)]
+struct Asked {
+    filter: Filter,
+    /// After this row.
+    after: i64,
+    dry_run: bool,
+    /// The tenant that gets what is replayed.
+    to: Option<TenantName>,
+}
+
+impl Asked {
+    /// Parses `tenant`, `source`, `conversation`, `id`, `state`, `from`, `before` (milliseconds), `after`, `dryRun`, `to`.
+    fn parse(query: &str) -> Result<Self, String> {
+        let mut asked = Self::default();
+        let number = |text: &str| text.parse::<i64>().map_err(|_| format!("`{text}` is not a number"));
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let value = value.into_owned();
+            let filter = &mut asked.filter;
+            match &*name {
+                "tenant" => filter.tenant = Some(value),
+                "source" => filter.source = Some(value),
+                "conversation" => filter.conversation = Some(value),
+                "id" => filter.id = Some(value),
+                "state" => filter.state = Some(value.parse()?),
+                "from" => filter.from_ms = Some(number(&value)?),
+                "before" => filter.before_ms = Some(number(&value)?),
+                "after" => asked.after = number(&value)?,
+                "dryRun" => asked.dry_run = value != "false",
+                "to" => asked.to = Some(TenantName::parse(&value).map_err(|error| format!("to: {error}"))?),
+                other => {
+                    return Err(format!(
+                        "`{other}` is not a filter; use tenant, source, conversation, id, state, from, before"
+                    ));
+                }
             }
         }
+        Ok(asked)
     }
-    Ok((filter, after, dry_run))
+
+    /// Parses what a change asks for: a time alone is not enough.
+    fn change(query: &str) -> Result<Self, String> {
+        let asked = Self::parse(query)?;
+        if (Filter { from_ms: None, before_ms: None, ..asked.filter.clone() }) == Filter::default() {
+            return Err(
+                "name a tenant, source, conversation, id or state: all events at once is never meant".to_owned()
+            );
+        }
+        Ok(asked)
+    }
 }
 
 fn no_shard() -> Response<Full<Bytes>> {
@@ -264,12 +293,26 @@ fn no_shard() -> Response<Full<Bytes>> {
 
 fn listed(view: &View, query: &str) -> Response<Full<Bytes>> {
     let Some(shard) = &view.events.shard else { return no_shard() };
-    let (filter, after, _) = match filter(query) {
-        Ok(filter) => filter,
+    let asked = match Asked::parse(query) {
+        Ok(asked) => asked,
         Err(detail) => return problem(StatusCode::BAD_REQUEST, &detail),
     };
-    match operate::list(shard.directory(), &filter, after.unwrap_or_default(), PAGE) {
+    match operate::list(shard.directory(), &asked.filter, asked.after, PAGE) {
         Ok(events) => json_reply(StatusCode::OK, &json!({"events": events})),
+        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &chain(&error)),
+    }
+}
+
+fn found(view: &View, query: &str) -> Response<Full<Bytes>> {
+    let Some(shard) = &view.events.shard else { return no_shard() };
+    let id = Asked::parse(query).and_then(|asked| asked.filter.id.ok_or_else(|| "name the event: id".to_owned()));
+    let id = match id {
+        Ok(id) => id,
+        Err(detail) => return problem(StatusCode::BAD_REQUEST, &detail),
+    };
+    match outcome_log::find(shard.directory(), &id).map(|found| serde_json::to_value(&found)) {
+        Ok(Ok(found)) => json_reply(StatusCode::OK, &found),
+        Ok(Err(error)) => problem(StatusCode::INTERNAL_SERVER_ERROR, &chain(&error)),
         Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &chain(&error)),
     }
 }
@@ -291,27 +334,37 @@ fn shown(view: &View, path: &str) -> Response<Full<Bytes>> {
 
 async fn changed(view: &View, query: &str, change: fn(Filter) -> Change) -> Response<Full<Bytes>> {
     let Some(shard) = &view.events.shard else { return no_shard() };
-    let (filter, _, dry_run) = match filter(query) {
-        Ok(filter) => filter,
+    let asked = match Asked::change(query) {
+        Ok(asked) => asked,
         Err(detail) => return problem(StatusCode::BAD_REQUEST, &detail),
     };
-    if (Filter { from_ms: None, before_ms: None, ..filter.clone() }) == Filter::default() {
-        let detail = "name a tenant, source, conversation, id or state: all events at once is never meant";
-        return problem(StatusCode::BAD_REQUEST, detail);
-    }
-    let change = change(filter);
-    let counted = operate::count(shard.directory(), &change);
-    let done = match &counted {
-        Ok(Counted { events: 1.., .. }) if !dry_run => Some(shard.change(change).await),
-        Ok(_) | Err(_) => None,
+    let change = change(asked.filter);
+    let done = match operate::count(shard.directory(), &change) {
+        Ok(1..) if !asked.dry_run => shard.change(change).await,
+        counted => counted,
     };
-    let counted =
-        counted.and_then(|counted| Ok(Counted { events: done.transpose()?.unwrap_or(counted.events), ..counted }));
-    match counted {
-        Ok(Counted { events: 0, requests: 1.. }) => problem(StatusCode::CONFLICT, operate::NOT_REPLAYED),
-        Ok(Counted { events, requests }) => {
-            json_reply(StatusCode::OK, &json!({"events": events, "requests": requests, "dryRun": dry_run}))
-        }
+    match done {
+        Ok(events) => json_reply(StatusCode::OK, &json!({"events": events, "dryRun": asked.dry_run})),
         Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &chain(&error)),
     }
+}
+
+async fn replayed(view: &View, query: &str) -> Response<Full<Bytes>> {
+    let Some(replays) = &view.events.replays else { return no_shard() };
+    let Asked { filter, after: _, dry_run, to } = match Asked::change(query) {
+        Ok(asked) => asked,
+        Err(detail) => return problem(StatusCode::BAD_REQUEST, &detail),
+    };
+    let Replayed { events, stay, requests, decided } = match replays.run(&Replay { filter, to, dry_run }).await {
+        Ok(replayed) => replayed,
+        Err(error @ ReplayError::Redis(_)) => return problem(StatusCode::SERVICE_UNAVAILABLE, &chain(&error)),
+        Err(error @ ReplayError::Spool(_)) => return problem(StatusCode::INTERNAL_SERVER_ERROR, &chain(&error)),
+    };
+    if events + stay == 0 && requests > 0 {
+        return problem(StatusCode::CONFLICT, operate::NOT_REPLAYED);
+    }
+    let body = json!({
+        "events": events, "stay": stay, "requests": requests, "dryRun": dry_run, "decided": decided
+    });
+    json_reply(StatusCode::OK, &body)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use policy::names::TenantName;
 use policy::refusal::Reason;
+use policy::webhook_source::EntryIdentifiers;
 use serde::{Deserialize, Serialize};
 
 use super::spool::Shard;
@@ -30,7 +31,8 @@ impl NewEvent {
     fn dead_when_full(self) -> Entry {
         match self.dead_when_full {
             Some(retention) => {
-                Entry::Dead { new: self, reason: Reason::PendingFull.word().into(), retention, violations: None }
+                let reason = Reason::PendingFull.word().into();
+                Entry::Dead { new: self, reason, retention, violations: None, origin: None }
             }
             None => Entry::Deliver(self),
         }
@@ -53,7 +55,19 @@ pub enum Entry {
         /// Where it does not fit its schema: JSON text, as the response to an API call lists it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         violations: Option<Arc<str>>,
+        /// Whose it was; none of a request.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        origin: Option<Box<Origin>>,
     },
+}
+
+/// Whose an entry was when it was refused: a replay decides it again, and compares.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// What in it names its tenant, as it came.
+    pub identifiers: EntryIdentifiers,
+    /// The tenant that claimed it.
+    pub owner: Option<TenantName>,
 }
 
 /// Why an entry is a dead letter from the start, and for how long it is kept.
@@ -68,9 +82,16 @@ impl Entry {
     pub(super) fn parts(&self) -> (&NewEvent, Option<Dead<'_>>) {
         match self {
             Self::Deliver(new) => (new, None),
-            Self::Dead { new, reason, retention, violations } => {
+            Self::Dead { new, reason, retention, violations, origin: _ } => {
                 (new, Some(Dead { reason, retention: *retention, violations: violations.as_deref() }))
             }
+        }
+    }
+
+    pub(super) fn origin(&self) -> Option<&Origin> {
+        match self {
+            Self::Deliver(_) => None,
+            Self::Dead { origin, .. } => origin.as_deref(),
         }
     }
 }

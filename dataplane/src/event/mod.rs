@@ -17,6 +17,7 @@ mod envelope;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 pub mod outcomes;
+pub mod replay;
 mod roles;
 #[cfg(test)]
 mod sample;
@@ -25,7 +26,7 @@ mod share;
 pub mod spool;
 
 use accept::Dead;
-pub use accept::{AcceptError, Accepted, Entry, EventPath, NewEvent};
+pub use accept::{AcceptError, Accepted, Entry, EventPath, NewEvent, Origin};
 pub use brokered::Brokered;
 pub use claim::Key;
 pub use counters::{Counters, HELD, IN_SHARD, TenantDepth};

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use super::broker::{BrokerError, BrokerSettings, Consumer, Publisher, State};
 use super::claim::{Claims, ClaimsError, ClaimsState, RedisSettings};
 use super::deliver::{Beside, Deliver, Destinations, PartitionDeliver, PartitionSettings};
+use super::replay::{Judge, Replays};
 use super::shards::{
     Depths, Identity, NamedShard, Reach, Remote, RemoteError, Role, ServeError, Server, Shards, Watched,
 };
@@ -109,6 +110,8 @@ pub struct EventsSettings {
     pub broker: Option<BrokerPath>,
     /// What is configured now.
     pub destinations: Arc<dyn Destinations>,
+    /// Decides where dead letters go that are replayed.
+    pub judge: Arc<dyn Judge>,
     /// Which addresses tenants may name.
     pub guard: AddressGuard,
     /// Told when something ends by itself.
@@ -125,6 +128,8 @@ pub struct Events {
     pub counters: Arc<Counters>,
     /// The shard, when this process holds one.
     pub shard: Option<Arc<Shard>>,
+    /// Replays the dead letters of that shard.
+    pub replays: Option<Arc<Replays>>,
     /// Claims and numbers.
     pub claims: Option<Claims>,
     /// To the broker.
@@ -151,12 +156,13 @@ impl Events {
     }
 
     fn on_spool(settings: EventsSettings) -> Result<Self, EventsError> {
-        let EventsSettings { spool, broker: _, destinations, guard, health, live: _ } = settings;
+        let EventsSettings { spool, broker: _, destinations, judge, guard, health, live: _ } = settings;
         let shard = Arc::new(Shard::open(spool)?);
         let deliver = Deliver::start(shard.queue()?, destinations, guard, None, health);
         Ok(Self {
             path: Arc::new(EventPath::Spool(shard.clone())),
             counters: shard.counters().clone(),
+            replays: Some(Arc::new(Replays::new(shard.clone(), judge))),
             shard: Some(shard),
             claims: None,
             publisher: None,
@@ -170,7 +176,7 @@ impl Events {
     }
 
     fn on_broker(settings: EventsSettings, from: BrokerPath) -> Result<Self, EventsError> {
-        let EventsSettings { spool, broker: _, destinations, guard, health, live } = settings;
+        let EventsSettings { spool, broker: _, destinations, judge, guard, health, live } = settings;
         let role = from.role;
         let spool = spool::Settings { beside_broker: true, name: Some(from.shard.clone()), ..spool };
         let patience = spool.patience;
@@ -198,7 +204,10 @@ impl Events {
                 Some(started.map_err(EventsError::Thread)?)
             }
         };
-        let server = serve(&from, shard.as_ref(), &health)?;
+        let beside =
+            |shard: &Arc<Shard>| Arc::new(Replays::beside_broker(shard.clone(), judge.clone(), claims.clone()));
+        let replays = shard.as_ref().map(beside);
+        let server = serve(&from, shard.as_ref().zip(replays.as_ref()), &health)?;
         let (consumer, delivering) = if role.delivers() {
             let settings = PartitionSettings {
                 destinations,
@@ -228,7 +237,20 @@ impl Events {
         };
         let path = Arc::new(EventPath::Broker(Box::new(brokered)));
         let (publisher, shards, partitions) = (Some(publisher), Some(shards), delivering);
-        Ok(Self { path, counters, shard, claims, publisher, shards, consumer, partitions, deliver, server, remote })
+        Ok(Self {
+            path,
+            counters,
+            shard,
+            replays,
+            claims,
+            publisher,
+            shards,
+            consumer,
+            partitions,
+            deliver,
+            server,
+            remote,
+        })
     }
 
     /// What keeps this process from being ready; a broker or Redis that is away is no reason.
@@ -260,8 +282,20 @@ impl Events {
 
     /// Finishes what is in flight and ends, in the order in which one needs the other. Blocks.
     pub fn stop(self) {
-        let Self { path, counters: _, shard, claims, publisher, shards, consumer, partitions, deliver, server, remote } =
-            self;
+        let Self {
+            path,
+            counters: _,
+            shard,
+            replays,
+            claims,
+            publisher,
+            shards,
+            consumer,
+            partitions,
+            deliver,
+            server,
+            remote,
+        } = self;
         if let Some(partitions) = &partitions {
             partitions.may_end();
         }
@@ -279,7 +313,7 @@ impl Events {
         if let Some(server) = server {
             server.stop();
         }
-        drop((path, shards));
+        drop((path, shards, replays));
         drop(publisher);
         if let Some(claims) = claims {
             claims.shutdown();
@@ -321,9 +355,15 @@ fn shards(from: &BrokerPath, own: Option<&Arc<Shard>>) -> Result<(Shards, Option
 }
 
 /// Answers other processes, where this one holds a shard that they may ask.
-fn serve(from: &BrokerPath, shard: Option<&Arc<Shard>>, health: &Arc<Health>) -> Result<Option<Server>, ServeError> {
-    let (Some(shard), Some(address), Some(identity)) = (shard, from.listen, &from.identity) else { return Ok(None) };
-    Server::start(address, identity, shard.clone(), health.clone()).map(Some)
+fn serve(
+    from: &BrokerPath,
+    held: Option<(&Arc<Shard>, &Arc<Replays>)>,
+    health: &Arc<Health>,
+) -> Result<Option<Server>, ServeError> {
+    let (Some((shard, replays)), Some(address), Some(identity)) = (held, from.listen, &from.identity) else {
+        return Ok(None);
+    };
+    Server::start(address, identity, (shard.clone(), replays.clone()), health.clone()).map(Some)
 }
 
 /// What goes on beside the questions that shards far away are asked: certificates are taken up, and who accepts hears

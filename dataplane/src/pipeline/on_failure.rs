@@ -182,6 +182,7 @@ pub(super) async fn keep(
             dead_when_full: None,
         },
         reason: failure.reason.word().into(),
+        origin: None,
         retention: on_failure.retention,
         violations: None,
     };

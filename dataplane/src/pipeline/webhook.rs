@@ -14,7 +14,7 @@ use policy::webhook_source::{Unclaimed, Verified, handshake, in_window, sanitise
 use super::{Core, Ended, schema};
 use crate::answer::{self, Body};
 use crate::event::outcomes::{EventOutcome, OutcomeKind};
-use crate::event::{AcceptError, Entry, Event, NewEvent};
+use crate::event::{AcceptError, Entry, Event, NewEvent, Origin};
 use crate::http::memory::Sender;
 use crate::http::{Ids, Pace, Parsed};
 use crate::placement::{Placement, place};
@@ -155,6 +155,7 @@ fn entries(
         let refused = refused.or(misfit.as_ref().map(|refusal| refusal.reason));
         let retention = Duration::from_secs(place.source.ir.retention_secs);
         let shared = !source.ir.shared_with.is_empty();
+        let origin = Origin { identifiers: part.identifiers.clone(), owner: place.owner.cloned() };
         let new = NewEvent { dead_when_full: shared.then_some(retention), ..new_event(&place, ids, part, now_secs) };
         let Some(reason) = refused else {
             entries.push(Entry::Deliver(new));
@@ -168,7 +169,8 @@ fn entries(
             continue;
         }
         let violations = misfit.filter(|misfit| misfit.reason == reason).and_then(|misfit| violations(&misfit));
-        entries.push(Entry::Dead { new, reason: reason.word().into(), retention, violations });
+        let origin = Some(Box::new(origin));
+        entries.push(Entry::Dead { new, reason: reason.word().into(), retention, violations, origin });
     }
     entries
 }

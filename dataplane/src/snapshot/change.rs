@@ -39,6 +39,7 @@ impl Keeper {
     /// A publisher is about to hear what is here: from now to [`Change::Complete`] it tells of all endpoints that are
     /// needed here.
     pub fn begin(&mut self) {
+        self.holders.interrupted();
         self.told = Some(HashSet::new());
     }
 
@@ -107,6 +108,7 @@ impl Keeper {
         if changes.iter().any(|change| matches!(change, Change::Complete)) {
             self.complete();
         }
+        self.keep_holders();
         answers
     }
 
@@ -132,6 +134,7 @@ impl Keeper {
     fn complete(&mut self) {
         let forgotten = self.told.take().map(|told| self.builder.retain_endpoints(&told)).unwrap_or_default();
         self.forget_unread();
+        self.hold_only_what_is_here();
         let Some(volume) = &self.volume else { return };
         forgotten.iter().for_each(|service| volume.forget_endpoints(service));
         volume.complete();
@@ -144,7 +147,7 @@ impl Keeper {
             let kept_anew = match &file {
                 KeptFile::Tenant(name) => self.tenants.contains_key(name),
                 KeptFile::Endpoints(service) => self.builder.endpoints_now(service).is_some(),
-                KeptFile::Complete => true,
+                KeptFile::Holders | KeptFile::Complete => true,
             };
             if !kept_anew {
                 volume.forget_file(file);

@@ -13,6 +13,7 @@ use policy::upstream::ServicePort;
 use policy::{route, webhook_source};
 
 use super::Volume;
+use super::holders::Holders;
 use super::kept_file::KeptFile;
 use super::volume::Loaded;
 use crate::runtime::{Builder, Object, Runtime, TenantRuntime};
@@ -97,15 +98,19 @@ pub struct Keeper {
     pub(super) told: Option<HashSet<ServicePort>>,
     /// Files of the volume that could not be read, until somebody has said everything: what is not kept anew by then goes.
     pub(super) unread: Vec<KeptFile>,
+    /// Which tenant held which identifier.
+    pub(super) holders: Arc<Holders>,
 }
 
 impl Keeper {
     /// A keeper that serves what the volume kept, until a snapshot comes.
     #[must_use]
     pub fn new(builder: Builder, live: Arc<ArcSwap<Runtime>>, volume: Option<Volume>) -> Self {
-        let mut keeper = Self { tenants: HashMap::new(), builder, live, volume, told: None, unread: Vec::new() };
+        let (unread, holders) = (Vec::new(), Arc::<Holders>::default());
+        let mut keeper = Self { tenants: HashMap::new(), builder, live, volume, told: None, unread, holders };
         let loaded = keeper.volume.as_ref().map(Volume::load).unwrap_or_default();
-        let Loaded { tenants, endpoints, errors, unread } = loaded;
+        let Loaded { tenants, endpoints, holders, errors, unread } = loaded;
+        holders.into_iter().for_each(|record| keeper.holders.resume(record));
         keeper.unread = unread;
         for error in errors {
             tracing::warn!(error = chain(&error), "something of the last good is lost");
@@ -115,6 +120,7 @@ impl Keeper {
             let mut applied = Applied::default();
             let mut kept = keeper.build(&snapshot, &mut applied);
             kept.leave_to_volume();
+            keeper.holders.holds(&snapshot.tenant, &snapshot.base.identifiers, now_ms());
             keeper.tenants.insert(snapshot.tenant, kept);
         }
         keeper.swap();
@@ -145,6 +151,8 @@ impl Keeper {
         }
         self.remove_missing(snapshot, &mut applied);
         self.forget_unread();
+        self.hold_only_what_is_here();
+        self.keep_holders();
         for kept in self.tenants.values() {
             applied.last_good.extend(kept.standing.last_good.iter().cloned());
             applied.not_programmed.extend(kept.standing.not_programmed.iter().cloned());
@@ -174,6 +182,7 @@ impl Keeper {
             }
         }
         let kept = self.build(snapshot, applied);
+        self.holders.holds(&snapshot.tenant, &snapshot.base.identifiers, now_ms());
         self.tenants.insert(snapshot.tenant.clone(), kept);
         applied.swapped.push(snapshot.tenant.clone());
         true
@@ -206,9 +215,38 @@ impl Keeper {
     /// Forgets a tenant that is gone.
     pub(super) fn forget(&mut self, name: &TenantName) {
         self.tenants.remove(name);
+        self.holders.gone(name, now_ms());
         self.builder.forget(name);
         if let Some(volume) = &self.volume {
             volume.forget(name);
+        }
+    }
+
+    /// Which tenant held which identifier, for a replay.
+    #[must_use]
+    pub fn holders(&self) -> Arc<Holders> {
+        self.holders.clone()
+    }
+
+    /// Other processes accept events too: what happened while this one was down was in force there.
+    pub fn begins_anew(&self) {
+        self.holders.interrupted();
+    }
+
+    /// All that there is was given: a tenant that is not here holds nothing.
+    pub(super) fn hold_only_what_is_here(&self) {
+        for tenant in self.holders.tenants().iter().filter(|tenant| !self.tenants.contains_key(*tenant)) {
+            self.holders.gone(tenant, now_ms());
+        }
+        self.holders.complete(now_ms());
+    }
+
+    pub(super) fn keep_holders(&self) {
+        let unwritten = self.volume.as_ref().and_then(|volume| Some((volume, self.holders.unwritten()?)));
+        if let Some((volume, record)) = unwritten
+            && let Err(error) = volume.keep_holders(&record)
+        {
+            tracing::warn!(error = chain(&error), "the record of who held which identifier could not be written");
         }
     }
 
@@ -334,4 +372,8 @@ impl Keeper {
         let tenants = self.tenants.values().map(|kept| kept.runtime.clone());
         self.live.store(Arc::new(self.builder.runtime(tenants)));
     }
+}
+
+fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
 }

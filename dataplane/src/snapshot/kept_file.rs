@@ -15,6 +15,8 @@ use super::VolumeError;
 /// endpoints nor the mark of a set that is not whole.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum KeptFile {
+    /// Which tenant held which identifier.
+    Holders,
     /// The endpoints of one port of a Service.
     Endpoints(ServicePort),
     /// A tenant.
@@ -34,6 +36,7 @@ impl KeptFile {
                 format!("{namespace}.{name}.{port}.{}", Self::ENDPOINTS)
             }
             Self::Tenant(tenant) => format!("{tenant}.{}", Self::TENANT),
+            Self::Holders => "identifiers.holders".to_owned(),
             Self::Complete => "complete".to_owned(),
         })
     }

@@ -7,11 +7,14 @@
 mod change;
 mod flush;
 pub mod follow;
+mod holders;
 mod keeper;
 mod kept_file;
 mod volume;
 mod writer;
 
 pub use change::{Answer, Change};
+pub(crate) use holders::HeldElsewhere;
+pub use holders::Holders;
 pub use keeper::{Applied, Keeper, Nack};
 pub use volume::{Volume, VolumeError};

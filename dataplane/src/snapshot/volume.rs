@@ -16,6 +16,7 @@ use prometheus::IntGauge;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::holders::Record;
 use super::kept_file::KeptFile;
 use super::writer::Writer;
 
@@ -62,6 +63,8 @@ impl VolumeError {
 pub(super) struct Loaded {
     pub(super) tenants: Vec<TenantSnapshot>,
     pub(super) endpoints: Vec<ServiceEndpoints>,
+    /// Who held what; one at most.
+    pub(super) holders: Vec<Record>,
     pub(super) errors: Vec<VolumeError>,
     /// The files of these errors.
     pub(super) unread: Vec<KeptFile>,
@@ -119,6 +122,14 @@ impl Volume {
             Some(Some(bytes)) => bytes.decode().map_err(|source| VolumeError::Content { path, source }),
             Some(None) => Err(VolumeError::io("open", &path)(io::ErrorKind::NotFound.into())),
         }
+    }
+
+    /// Keeps who held which identifier.
+    ///
+    /// # Errors
+    /// [`VolumeError`]
+    pub(super) fn keep_holders(&self, record: &Record) -> Result<(), VolumeError> {
+        self.put(KeptFile::Holders, record)
     }
 
     /// Keeps the endpoints of one port of a Service.
@@ -185,6 +196,10 @@ impl Volume {
                 Some(KeptFile::ENDPOINTS) => loaded.take(&path, |loaded| &mut loaded.endpoints),
                 Some(_) | None => {}
             }
+        }
+        let holders = KeptFile::Holders.path(&self.folder);
+        if holders.exists() {
+            loaded.take(&holders, |loaded| &mut loaded.holders);
         }
         loaded
     }

@@ -2,6 +2,7 @@
 
 use http::HeaderMap;
 use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::provider::Splitter;
@@ -15,7 +16,7 @@ pub const MAX_ENTRIES: usize = 5_000;
 const MAX_NAME_BYTES: usize = 512;
 
 /// What in an entry names its tenant.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntryIdentifiers {
     /// `metadata.phone_number_id` of WhatsApp.
     pub phone_number_id: Option<String>,

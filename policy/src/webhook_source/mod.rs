@@ -30,6 +30,7 @@ mod shape;
 mod sign;
 #[cfg(feature = "crd")]
 mod spec;
+mod stored;
 mod verify;
 mod whatsapp;
 
@@ -45,6 +46,7 @@ pub use sanitise::sanitise;
 pub use sign::{Sending, SignError};
 #[cfg(feature = "crd")]
 pub use spec::*;
+pub use stored::stored;
 pub use verify::{Called, RecipeError, Verified, Verifier};
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod on_failure;
 mod outcomes;
 mod providers;
 mod reload;
+mod replay;
 mod schema;
 mod shares;
 mod unready;

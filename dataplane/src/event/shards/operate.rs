@@ -3,7 +3,8 @@
 use policy::error::chain;
 use serde::{Deserialize, Serialize};
 
-use crate::event::spool::operate::{self, Change, Counted, Filter, Listed, Shown};
+use crate::event::replay::{Replay, Replayed, Replays};
+use crate::event::spool::operate::{self, Change, Filter, Listed, Shown};
 use crate::event::spool::outcome_log::{self, Found};
 use crate::event::spool::{Shard, SpoolError};
 
@@ -31,6 +32,8 @@ pub enum Operation {
     Count(Change),
     /// See [`Shard::change`].
     Change(Change),
+    /// See [`Replays::run`].
+    Replay(Replay),
 }
 
 /// One answer.
@@ -42,8 +45,10 @@ pub enum Operated {
     Shown(Option<Box<Shown>>),
     /// What became of an event.
     Found(Found),
-    /// What a change would do.
-    Counted(Counted),
+    /// How many a change would concern.
+    Counted(u64),
+    /// What a replay did, or would do.
+    Replayed(Box<Replayed>),
     /// How many it changed.
     Changed(u64),
     /// The store said no, in words.
@@ -62,7 +67,7 @@ pub enum OperateError {
 }
 
 /// What a shard answers.
-pub(super) async fn operated(shard: &Shard, operation: Operation) -> Operated {
+pub(super) async fn operated(shard: &Shard, replays: &Replays, operation: Operation) -> Operated {
     let directory = shard.directory().to_owned();
     // Reading is work for a disk: not on the thread that answers gateways.
     let read = |reading: Box<dyn FnOnce() -> Result<Operated, SpoolError> + Send>| async {
@@ -83,6 +88,10 @@ pub(super) async fn operated(shard: &Shard, operation: Operation) -> Operated {
         }
         Operation::Count(change) => {
             read(Box::new(move || Ok(Operated::Counted(operate::count(&directory, &change)?)))).await
+        }
+        Operation::Replay(ask) => {
+            let replayed = replays.run(&ask).await.map(|replayed| Operated::Replayed(Box::new(replayed)));
+            return replayed.unwrap_or_else(|error| Operated::Failed(chain(&error)));
         }
         Operation::Change(change) => {
             tracing::warn!(?change, "an operator changes events");

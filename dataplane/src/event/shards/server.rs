@@ -24,6 +24,7 @@ use super::remote::{MAX_MESSAGE_BYTES, Refused, Said};
 use super::tls::{LOOK_EVERY, Watched};
 use super::{Identity, IdentityError, Role};
 use crate::event::outcomes::EventOutcome;
+use crate::event::replay::Replays;
 use crate::event::spool::{Numbered, Shard};
 use crate::health::Health;
 
@@ -69,7 +70,7 @@ impl Server {
     pub fn start(
         address: SocketAddr,
         identity: &Identity,
-        shard: Arc<Shard>,
+        (shard, replays): (Arc<Shard>, Arc<Replays>),
         health: Arc<Health>,
     ) -> Result<Self, ServeError> {
         let listen = |cause| ServeError::Listen { address, cause };
@@ -77,7 +78,7 @@ impl Server {
         let socket = socket.map_err(listen)?;
         let address = socket.local_addr().map_err(listen)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(listen)?;
-        let port = Port { address, socket, shard };
+        let port = Port { address, socket, shard, replays };
         let watched = Watched::new(identity);
         let first = {
             let _inside = runtime.enter();
@@ -106,6 +107,7 @@ struct Port {
     address: SocketAddr,
     socket: TcpListener,
     shard: Arc<Shard>,
+    replays: Arc<Replays>,
 }
 
 /// Connections that begin under one certificate.
@@ -119,7 +121,7 @@ impl Port {
     fn open(&self, identity: &Identity) -> Result<Opened, ServeError> {
         let listen = |cause| ServeError::Listen { address: self.address, cause };
         let socket = tokio::net::TcpListener::from_std(self.socket.try_clone().map_err(listen)?).map_err(listen)?;
-        let service = SpoolServer::new(Served(self.shard.clone()))
+        let service = SpoolServer::new(Served(self.shard.clone(), self.replays.clone()))
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
         let router = tonic::transport::Server::builder()
@@ -168,7 +170,7 @@ impl Port {
     }
 }
 
-struct Served(Arc<Shard>);
+struct Served(Arc<Shard>, Arc<Replays>);
 
 #[tonic::async_trait]
 impl Spool for Served {
@@ -196,7 +198,7 @@ impl Spool for Served {
 
     async fn operate(&self, request: tonic::Request<Request>) -> Result<Response<Answer>, Status> {
         let operation = asked(request, &[Role::Operate])?;
-        said(&operated(&self.0, operation).await)
+        said(&operated(&self.0, &self.1, operation).await)
     }
 
     async fn depths(&self, request: tonic::Request<Request>) -> Result<Response<Answer>, Status> {

@@ -7,10 +7,21 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 
 use super::*;
 use crate::event::NewEvent;
+use crate::event::replay::{Judge, Judged, Replays};
 use crate::event::sample::{envelope, numbered};
-use crate::event::spool::operate::{Change, Counted, Filter};
+use crate::event::spool::operate::{Change, Filter};
+use crate::event::spool::replay::DeadLetter;
 use crate::event::spool::{Place, Settings};
 use crate::health::Health;
+
+/// A judge who lets nothing go.
+struct Nobody;
+
+impl Judge for Nobody {
+    fn judge(&self, _: &DeadLetter, _: Option<&TenantName>) -> Judged {
+        Judged::Stays { reason: "unclaimed", detail: "nobody".to_owned() }
+    }
+}
 
 /// An authority, and certificates of it in a folder.
 struct Authority {
@@ -48,7 +59,9 @@ fn ask(sequence: i64) -> Ask {
 
 fn serve(address: SocketAddr, folder: &Path, identity: &Identity) -> (Server, Arc<Shard>) {
     let shard = Arc::new(Shard::open(Settings { beside_broker: true, ..Settings::new(folder) }).unwrap());
-    (Server::start(address, identity, shard.clone(), Arc::new(Health::default())).unwrap(), shard)
+    let replays = Arc::new(Replays::new(shard.clone(), Arc::new(Nobody)));
+    let served = (shard.clone(), replays);
+    (Server::start(address, identity, served, Arc::new(Health::default())).unwrap(), shard)
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -185,7 +198,7 @@ fn an_operator_asks_a_shard_what_it_asks_a_folder_and_nobody_else_may() {
         assert_eq!((found.len(), &*shown.listed.id), (1, "10"));
         let drop = Change::Drop(Filter { id: Some("10".into()), ..Filter::default() });
         let counted = operator.operate(Operation::Count(drop.clone())).await;
-        assert!(matches!(counted, Ok(Operated::Counted(Counted { events: 1, .. }))), "{counted:?}");
+        assert!(matches!(counted, Ok(Operated::Counted(1))), "{counted:?}");
         for role in [Role::Gateway, Role::Deliver, Role::Spool, Role::All] {
             assert!(matches!(remote(role).operate(list()).await, Err(OperateError::Away(_))), "{role:?}");
         }

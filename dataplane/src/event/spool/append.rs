@@ -58,7 +58,7 @@ impl Writer {
     }
 
     /// The first tenant that may not add its entries.
-    fn full_tenant<'n>(
+    pub(super) fn full_tenant<'n>(
         &self,
         entries: impl Iterator<Item = (&'n NewEvent, bool)>,
         store: Store,
@@ -126,7 +126,8 @@ impl Writer {
             }
         };
         let flags = Flags::default();
-        row::insert(conn, &NewRow { event, conversation, sequence, previous, accepted_ms: now_ms, flags, start })?;
+        let (origin, accepted_ms) = (entry.origin(), now_ms);
+        row::insert(conn, &NewRow { event, origin, conversation, sequence, previous, accepted_ms, flags, start })?;
         effects.weigh_new(event);
         Ok(Accepted { sequence, duplicate: false })
     }
@@ -156,7 +157,8 @@ impl Writer {
             }
             let flags = Flags::default().with(Flags::DEGRADED, *degraded);
             let start = if self.beside_broker { Start::Spooled } else { Start::Waiting };
-            row::insert(conn, &NewRow { event, conversation, sequence, previous, accepted_ms, flags, start })?;
+            let origin = None;
+            row::insert(conn, &NewRow { event, origin, conversation, sequence, previous, accepted_ms, flags, start })?;
             effects.weigh_new(event);
             effects.counts.push((|counters| &counters.spooled, 1));
             effects.spooled = true;

@@ -12,6 +12,7 @@ use rusqlite::ErrorCode;
 
 use super::SpoolError;
 use super::command::{Command, Verdict};
+use super::replay::Revived;
 use super::writer::{Begun, Effects, Writer};
 
 use crate::event::{AcceptError, Accepted};
@@ -25,6 +26,7 @@ pub(super) enum Outcome {
     Accepted(Result<Vec<Accepted>, AcceptError>),
     Verdict(Verdict),
     Changed(u64),
+    Revived(Vec<Revived>),
     Done,
 }
 
@@ -197,14 +199,14 @@ impl Command {
         match self {
             Self::Append { reply, .. } | Self::Keep { reply, .. } => drop(reply.send(match outcome {
                 Ok(Outcome::Accepted(accepted)) => accepted,
-                Ok(Outcome::Verdict(_) | Outcome::Changed(_) | Outcome::Done) => {
+                Ok(Outcome::Verdict(_) | Outcome::Changed(_) | Outcome::Revived(_) | Outcome::Done) => {
                     Err(AcceptError::NotDurable { cause: None })
                 }
                 Err(cause) => Err(AcceptError::NotDurable { cause: Some(cause) }),
             })),
             Self::Consult { reply, .. } => drop(reply.send(match outcome {
                 Ok(Outcome::Verdict(verdict)) => Some(verdict),
-                Ok(Outcome::Accepted(_) | Outcome::Changed(_) | Outcome::Done) | Err(_) => None,
+                Ok(Outcome::Accepted(_) | Outcome::Changed(_) | Outcome::Revived(_) | Outcome::Done) | Err(_) => None,
             })),
             Self::Record { reply, .. }
             | Self::Bury { reply, .. }
@@ -214,7 +216,12 @@ impl Command {
             }
             Self::Change { reply, .. } => drop(reply.send(match outcome {
                 Ok(Outcome::Changed(count)) => Ok(count),
-                Ok(Outcome::Accepted(_) | Outcome::Verdict(_) | Outcome::Done) => Ok(0),
+                Ok(Outcome::Accepted(_) | Outcome::Verdict(_) | Outcome::Revived(_) | Outcome::Done) => Ok(0),
+                Err(cause) => Err(SpoolError::Failed(cause)),
+            })),
+            Self::Revive { reply, .. } => drop(reply.send(match outcome {
+                Ok(Outcome::Revived(revived)) => Ok(revived),
+                Ok(Outcome::Accepted(_) | Outcome::Verdict(_) | Outcome::Changed(_) | Outcome::Done) => Ok(Vec::new()),
                 Err(cause) => Err(SpoolError::Failed(cause)),
             })),
             Self::Outcomes(_) | Self::Tidy | Self::Stop => {}

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::SpoolError;
 use super::operate::Change;
+use super::replay::{Revival, Revived};
 use crate::event::outcomes::EventOutcome;
 use crate::event::{AcceptError, Accepted, Counters, Entry, Envelope, NewEvent};
 
@@ -232,6 +233,11 @@ pub(crate) enum Command {
     },
     /// For the outcome log.
     Outcomes(Vec<EventOutcome>),
+    /// Dead letters that are delivered again.
+    Revive {
+        revivals: Vec<Revival>,
+        reply: oneshot::Sender<Result<Vec<Revived>, SpoolError>>,
+    },
     /// Retention and bounds, when there is no traffic to carry them.
     Tidy,
     Stop,

@@ -13,6 +13,7 @@ mod known;
 pub mod operate;
 pub mod outcome_log;
 mod private;
+pub mod replay;
 mod room;
 mod row;
 mod schema;
@@ -143,6 +144,16 @@ impl Spool {
         }
         Err(SpoolError::AnotherShard { path: directory.to_owned(), name: name.clone() })
     }
+}
+
+/// Whether the store in a folder belongs to a shard with a name, which stands beside a broker.
+///
+/// # Errors
+/// [`SpoolError::Store`]
+pub(crate) fn is_beside_broker(directory: &Path) -> Result<bool, SpoolError> {
+    let named =
+        open_reader(directory)?.query_row("SELECT count(*) FROM facts WHERE name='shard'", [], |row| row.get(0));
+    Ok(named.map(|count: i64| count > 0)?)
 }
 
 /// A second connection, for reading beside the writer.

@@ -1,4 +1,4 @@
-//! What an operator asks of the spool: list, show, replay, drop; online and on a closed file.
+//! What an operator asks of the spool: list, show, drop, skip; online and on a closed file.
 
 use std::path::Path;
 
@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use super::row::{COLUMNS, DAMAGED, DEAD, DRAINED, PARKED, ROUTE, Read, SPOOLED, WAITING, read};
 use super::schema::has_violations;
 use super::{Spool, SpoolError, open_reader, skip};
-use crate::event::claim::Key;
 use crate::event::counters::DepthChange;
 
 /// Rows in one listing at most.
@@ -110,8 +109,6 @@ impl Filter {
 /// A change that an operator asks for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Change {
-    /// Dead letters that match are due at once, with all their attempts. Requests are left: see [`NOT_REPLAYED`].
-    Replay(Filter),
     /// What matches is deleted.
     Drop(Filter),
     /// The conversations of what matches go on past what they wait for: see [`super::skip`].
@@ -213,15 +210,6 @@ pub fn list(directory: &Path, filter: &Filter, after_row: i64, limit: u32) -> Re
     Ok(conn.prepare(&sql)?.query_map(params_from_iter(values), listed)?.collect::<Result<_, _>>()?)
 }
 
-/// What a change would do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counted {
-    /// So many it would change.
-    pub events: u64,
-    /// So many requests match, which a replay leaves.
-    pub requests: u64,
-}
-
 /// Why a replay leaves requests.
 pub const NOT_REPLAYED: &str = "these are requests to a Route, which have no destination and are not replayed: \
     show them, send them again as their caller would, then drop them";
@@ -230,20 +218,15 @@ pub const NOT_REPLAYED: &str = "these are requests to a Route, which have no des
 ///
 /// # Errors
 /// [`SpoolError::Store`]
-pub fn count(directory: &Path, change: &Change) -> Result<Counted, SpoolError> {
+pub fn count(directory: &Path, change: &Change) -> Result<u64, SpoolError> {
     let conn = open_reader(directory)?;
-    let matching = |filter: &Filter, also: &str| {
-        let (condition, values) = filter.condition();
-        let sql = format!("SELECT count(*) FROM events WHERE {condition} AND {also}");
-        conn.query_row(&sql, params_from_iter(values), |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
-    };
     Ok(match change {
-        Change::Replay(filter) => Counted {
-            events: matching(filter, &format!("source NOT LIKE '{ROUTE}%'"))?,
-            requests: matching(filter, &format!("source LIKE '{ROUTE}%'"))?,
-        },
-        Change::Drop(filter) => Counted { events: matching(filter, "1")?, requests: 0 },
-        Change::Skip(filter) => Counted { events: skip::heads(&conn, filter)?.len() as u64, requests: 0 },
+        Change::Drop(filter) => {
+            let (condition, values) = filter.condition();
+            let sql = format!("SELECT count(*) FROM events WHERE {condition}");
+            conn.query_row(&sql, params_from_iter(values), |row| row.get::<_, i64>(0))?.unsigned_abs()
+        }
+        Change::Skip(filter) => skip::heads(&conn, filter)?.len() as u64,
     })
 }
 
@@ -279,7 +262,6 @@ pub fn change_offline(directory: &Path, change: &Change) -> Result<u64, SpoolErr
     let transaction = conn.transaction()?;
     let count = match change {
         Change::Skip(filter) => skip::skip(&transaction, filter, Timestamp::now().as_millisecond())?.len(),
-        Change::Replay(filter) => replay(&transaction, filter)?.len(),
         Change::Drop(filter) => {
             let (condition, values) = filter.condition();
             transaction.execute(&format!("DELETE FROM events WHERE {condition}"), params_from_iter(values))?
@@ -288,22 +270,6 @@ pub fn change_offline(directory: &Path, change: &Change) -> Result<u64, SpoolErr
     transaction.commit()?;
     drop(lock);
     Ok(count as u64)
-}
-
-pub(super) fn replay(conn: &Connection, filter: &Filter) -> rusqlite::Result<Vec<(Key, String)>> {
-    let (condition, values) = filter.condition();
-    conn.prepare(&format!(
-        "UPDATE events SET state=0, attempts=0, due_ms=0, replayed=1, expires_ms=NULL, reason=NULL
-         WHERE {condition} AND {} RETURNING conversation, tenant",
-        replayed()
-    ))?
-    .query_map(params_from_iter(values), |row| Ok((row.get(0)?, row.get(1)?)))?
-    .collect()
-}
-
-/// The condition of what a replay changes.
-pub(super) fn replayed() -> String {
-    format!("state={DEAD} AND source NOT LIKE '{ROUTE}%'")
 }
 
 pub(super) fn depths(conn: &Connection) -> rusqlite::Result<Vec<(String, DepthChange)>> {

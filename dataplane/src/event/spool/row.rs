@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::command::LastAttempt;
 use crate::event::claim::{Key, digest};
-use crate::event::{Envelope, Event};
+use crate::event::{Envelope, Event, Origin};
 
 #[derive(Serialize, Deserialize)]
 struct Head {
@@ -28,6 +28,8 @@ struct Head {
     sanitised: Option<Arc<str>>,
     #[serde(default)]
     request_id: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    origin: Option<Origin>,
 }
 
 /// The `type` and the request id in a head, as far as it can be read.
@@ -37,7 +39,7 @@ pub(super) fn words_of(head: &[u8]) -> (Arc<str>, Option<Arc<str>>) {
 }
 
 impl Head {
-    fn of(event: &Event) -> Self {
+    fn of(event: &Event, origin: Option<&Origin>) -> Self {
         Self {
             tenant: event.tenant.clone(),
             source: event.source.clone(),
@@ -49,8 +51,14 @@ impl Head {
             unknown: event.unknown,
             sanitised: event.sanitised.clone(),
             request_id: event.request_id.clone(),
+            origin: origin.cloned(),
         }
     }
+}
+
+/// Whose the entry of a stored row was, when that was recorded.
+pub(super) fn origin_of(head: &[u8]) -> Option<Origin> {
+    rmp_serde::from_slice::<Head>(head).ok()?.origin
 }
 
 /// Where an event is in its life; the numbers are in the file. What is below [`DEAD`] is owed.
@@ -121,6 +129,7 @@ pub(super) enum Start<'a> {
 /// An event about to be stored.
 pub(super) struct NewRow<'a> {
     pub(super) event: &'a Event,
+    pub(super) origin: Option<&'a Origin>,
     pub(super) conversation: Key,
     pub(super) sequence: i64,
     pub(super) previous: Option<i64>,
@@ -185,11 +194,45 @@ pub(in crate::event) fn source_text(source: &ObjectRef) -> String {
     format!("{kind}{}/{}", source.namespace, source.name)
 }
 
+/// The head of a row, and the checksum over it and what stands beside it.
+fn sealed(new: &NewRow<'_>) -> rusqlite::Result<(Vec<u8>, Key)> {
+    let head = rmp_serde::to_vec_named(&Head::of(new.event, new.origin))
+        .map_err(|cause| rusqlite::Error::ToSqlConversionFailure(Box::new(cause)))?;
+    let sum = checksum(&head, (new.sequence, new.previous), &new.event.data, new.event.dataraw.as_deref());
+    Ok((head, sum))
+}
+
+/// Makes a dead letter an event to be attempted, as this one: its place in the file, the time at which it was accepted
+/// and its retention stay.
+pub(super) fn revive(conn: &Connection, row: i64, new: &NewRow<'_>) -> rusqlite::Result<()> {
+    let event = new.event;
+    let (head, sum) = sealed(new)?;
+    conn.prepare_cached(
+        "UPDATE events SET conversation=?, sequence=?, previous=?, tenant=?, source=?, subject=?, bytes=?, head=?,
+           data=?, checksum=?, flags=?, state=?, attempts=0, replayed=1, due_ms=0, reason=NULL, last_status=NULL,
+           last_answer=NULL, violations=NULL WHERE row=?",
+    )?
+    .execute(params![
+        new.conversation,
+        new.sequence,
+        new.previous,
+        event.tenant.as_str(),
+        source_text(&event.source),
+        &*event.conversation,
+        i64::try_from(weight(event)).unwrap_or(i64::MAX),
+        head,
+        &*event.data,
+        sum,
+        new.flags,
+        WAITING,
+        row,
+    ])?;
+    Ok(())
+}
+
 pub(super) fn insert(conn: &Connection, new: &NewRow<'_>) -> rusqlite::Result<()> {
     let event = new.event;
-    let head = rmp_serde::to_vec_named(&Head::of(event))
-        .map_err(|cause| rusqlite::Error::ToSqlConversionFailure(Box::new(cause)))?;
-    let sum = checksum(&head, (new.sequence, new.previous), &event.data, event.dataraw.as_deref());
+    let (head, sum) = sealed(new)?;
     let (state, reason, last, due_ms, expires_ms) = match new.start {
         Start::Waiting => (WAITING, None, None, 0, None),
         Start::Spooled => (SPOOLED, None, None, 0, None),
@@ -253,7 +296,7 @@ pub(in crate::event) fn read_parts(head: &[u8], data: &[u8], sound: bool) -> rus
 /// A head as it is stored.
 #[cfg(test)]
 pub(in crate::event) fn head_of(event: &Event) -> Vec<u8> {
-    rmp_serde::to_vec_named(&Head::of(event)).unwrap_or_default()
+    rmp_serde::to_vec_named(&Head::of(event, None)).unwrap_or_default()
 }
 
 fn decode(row: &Row<'_>) -> Option<Pending> {

@@ -155,7 +155,11 @@ impl Writer {
         let flags = Flags::of(envelope).with(Flags::UNSURE, unsure);
         let (sequence, previous) = (envelope.sequence, envelope.previous);
         let accepted_ms = begun.now.as_millisecond();
-        row::insert(&self.spool.conn, &NewRow { event, conversation, sequence, previous, accepted_ms, flags, start })?;
+        let origin = None;
+        row::insert(
+            &self.spool.conn,
+            &NewRow { event, origin, conversation, sequence, previous, accepted_ms, flags, start },
+        )?;
         effects.weigh_new(event);
         effects.woken.push((conversation, event.tenant.clone()));
         Ok(())

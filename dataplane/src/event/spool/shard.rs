@@ -15,6 +15,7 @@ use super::command::{Ask, Command, Numbered, Record, Settlement, StoreId, Unread
 use super::dedupe;
 use super::known::Known;
 use super::operate::Change;
+use super::replay::{Revival, Revived};
 use super::row::{Read, heads, next_of, oldest, spooled};
 use super::writer::{Wakes, Writer};
 use super::{Spool, SpoolError};
@@ -191,7 +192,15 @@ impl Shard {
         &self.settings.directory
     }
 
-    /// Replays or drops, beside the traffic; says how many.
+    /// Revives dead letters, all of them in one transaction; what became of each.
+    ///
+    /// # Errors
+    /// [`SpoolError::Failed`], [`SpoolError::Stopped`]
+    pub async fn revive(&self, revivals: Vec<Revival>) -> Result<Vec<Revived>, SpoolError> {
+        self.ask(|reply| Command::Revive { revivals, reply }).await.unwrap_or(Err(SpoolError::Stopped))
+    }
+
+    /// Drops or skips, beside the traffic; says how many.
     ///
     /// # Errors
     /// [`SpoolError::Failed`], [`SpoolError::Stopped`]

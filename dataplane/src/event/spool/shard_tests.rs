@@ -3,6 +3,7 @@ use crate::event::NewEvent;
 use crate::event::claim::conversation_key;
 use crate::event::sample::{deliver, event};
 use crate::event::spool::operate::{Filter, State, list};
+use crate::event::spool::replay::{Revival, Revived};
 use crate::event::spool::{LastAttempt, Settlement};
 
 const MIB: u64 = 1 << 20;
@@ -113,16 +114,48 @@ fn a_refused_entry_is_a_dead_letter_that_can_be_replayed() {
     let dir = tempfile::tempdir().unwrap();
     let path = open(dir.path());
     let retention = Duration::from_secs(60);
-    let dead =
-        || Entry::Dead { new: event("acme", "a", "1", 10), reason: "unclaimed".into(), retention, violations: None };
+    let dead = || {
+        let (new, reason) = (event("acme", "a", "1", 10), "unclaimed".into());
+        Entry::Dead { new, reason, retention, violations: None, origin: None }
+    };
     run(path.append(vec![dead()])).unwrap();
     assert!(run(path.append(vec![dead()])).unwrap()[0].duplicate);
     let found = list(dir.path(), &Filter { state: Some(State::Dead), ..Filter::default() }, 0, 10).unwrap();
     assert_eq!(found[0].reason.as_deref(), Some("unclaimed"));
     let queue = path.queue().unwrap();
     assert!(next(&queue, "a").is_none());
-    assert_eq!(run(path.change(Change::Replay(Filter { id: Some("1".into()), ..Filter::default() }))).unwrap(), 1);
-    assert!(next(&queue, "a").unwrap().envelope.redelivered);
+    let revival = || Revival {
+        row: found[0].row,
+        sequence: found[0].sequence,
+        new: event("globex", "b", "1", 10),
+        origin: None,
+        number: None,
+    };
+    let full = Revival { new: NewEvent { pending_bytes: 1, ..event("globex", "b", "1", 10) }, ..revival() };
+    assert_eq!(run(path.revive(vec![full])).unwrap(), [Revived::Full]);
+    // Two replays at once find it dead once.
+    assert_eq!(run(path.revive(vec![revival(), revival()])).unwrap(), [Revived::Waits, Revived::Changed]);
+    let waits = list(dir.path(), &Filter::default(), 0, 10).unwrap();
+    assert_eq!(
+        (waits.len(), waits[0].row, &*waits[0].tenant, waits[0].state),
+        (1, found[0].row, "globex", State::Waiting)
+    );
+    assert!(waits[0].sequence > found[0].sequence);
+    let of = |tenant| path.counters().depth_of(&TenantName::parse(tenant).unwrap()).rows;
+    assert_eq!((of("acme"), of("globex")), (0, 1));
+    let expires: Option<i64> = Connection::open(dir.path().join("events.sqlite"))
+        .unwrap()
+        .query_row("SELECT expires_ms FROM events", [], |row| row.get(0))
+        .unwrap();
+    assert!(expires.is_some(), "its retention stays");
+    // The id is its new tenant's from here on, and a second dead letter with it is a repeat.
+    assert!(run(path.append(vec![Entry::Deliver(event("globex", "b", "1", 10))])).unwrap()[0].duplicate);
+    let mut new = event("acme", "c", "1", 10);
+    new.event.source = policy::names::ObjectRef::new(policy::names::Kind::WebhookSource, "acme", "other");
+    let other = Entry::Dead { new, reason: "unclaimed".into(), retention, violations: None, origin: None };
+    let second = run(path.append(vec![other])).unwrap()[0].sequence;
+    let row = list(dir.path(), &Filter { state: Some(State::Dead), ..Filter::default() }, 0, 10).unwrap()[0].row;
+    assert_eq!(run(path.revive(vec![Revival { row, sequence: second, ..revival() }])).unwrap(), [Revived::Known]);
     drop(queue);
     path.shutdown();
 }

@@ -195,6 +195,7 @@ impl Writer {
             Command::Bury { unreadable, .. } => Outcome::done(self.bury(unreadable, begun, effects)?),
             Command::Drained { rows, .. } => Outcome::done(self.drained(rows, begun)?),
             Command::Settle { row, settlement, .. } => Outcome::done(self.settle(*row, settlement, effects)?),
+            Command::Revive { revivals, .. } => Outcome::Revived(self.revive(revivals, begun, effects)?),
             Command::Change { change, .. } => Outcome::Changed(self.change(change, effects)?),
             Command::Outcomes(outcomes) => Outcome::done(self.log_outcomes(outcomes, begun)?),
             Command::Tidy => Outcome::done(self.tidy(begun.now, effects)?),
@@ -228,13 +229,6 @@ impl Writer {
     fn change(&self, change: &Change, effects: &mut Effects) -> rusqlite::Result<u64> {
         effects.outcomes.extend(self.changed(change)?);
         match change {
-            Change::Replay(filter) => {
-                let woken = operate::replay(&self.spool.conn, filter)?;
-                let count = woken.len() as u64;
-                let named = |(key, tenant): (Key, String)| Some((key, TenantName::parse(&tenant).ok()?));
-                effects.woken.extend(woken.into_iter().filter_map(named));
-                Ok(count)
-            }
             Change::Skip(filter) => {
                 let woken = skip::skip(&self.spool.conn, filter, Timestamp::now().as_millisecond())?;
                 let count = woken.len() as u64;
@@ -253,16 +247,6 @@ impl Writer {
     fn changed(&self, change: &Change) -> rusqlite::Result<Vec<EventOutcome>> {
         let conn = &self.spool.conn;
         match change {
-            Change::Replay(filter) => {
-                let (condition, values) = filter.condition();
-                let values = rusqlite::params_from_iter(values);
-                outcome_log::of_rows(
-                    conn,
-                    &format!("{condition} AND {}", operate::replayed()),
-                    values,
-                    OutcomeKind::Replayed,
-                )
-            }
             Change::Drop(filter) => {
                 let (condition, values) = filter.condition();
                 outcome_log::of_rows(conn, &condition, rusqlite::params_from_iter(values), OutcomeKind::Dropped)
