@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report};
 use operator::compile::compile;
+use operator::doubts::doubts;
 use operator::gather::files::Files;
 use operator::gather::place::Place;
 use operator::gather::{Gathered, walk};
@@ -114,7 +115,8 @@ pub fn run(args: &Args) -> ExitCode {
         Ok((files, _)) => files,
         Err(error) => return out::failed(&error, out::TROUBLE),
     };
-    let compiled = compile(&files.gathered, &Snapshot::default(), Revision::default());
+    let mut compiled = compile(&files.gathered, &Snapshot::default(), Revision::default());
+    compiled.problems.extend(doubts(&files.gathered));
     let mut all = findings(&files, &compiled.problems);
     all.extend(nothing_to_check(&args.source, &files));
     let errors = errors_in(&all);

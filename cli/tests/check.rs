@@ -110,3 +110,35 @@ fn a_folder_without_a_manifest_is_an_error() {
         assert!(said.contains("1 error, 0 warnings"), "{said}");
     }
 }
+
+#[test]
+fn a_tenant_that_a_source_is_shared_with_in_vain_is_warned_of() {
+    let tenants = ["platform", "acme", "globex"]
+        .map(|name| TENANT.replace("acme", name).replace("a.example", &format!("{name}.example")) + "---\n");
+    let shared = "apiVersion: postern.dev/v1alpha1
+kind: WebhookSource
+metadata: {name: meta, namespace: platform}
+spec:
+  provider: GitHub
+  match: {path: /hook}
+  verification: {secretRefs: [{name: s, key: secret}]}
+  sharedWith: {tenants: [acme, globex]}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: s, namespace: platform}
+stringData: {secret: a-secret-of-32-characters-012345}
+---
+apiVersion: postern.dev/v1alpha1
+kind: WebhookSource
+metadata: {name: own, namespace: acme}
+spec: {provider: GitHub, shared: {name: meta, namespace: platform}, destination: {url: 'http://10.0.0.7:8080'}}
+";
+    let (code, said) = summary("a.yaml", &(tenants.concat() + shared));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("sharedWith.tenants[1] names Tenant globex, which has no WebhookSource behind this one"),
+        "{said}"
+    );
+    assert!(!said.contains("names Tenant acme") && said.contains("no errors, 1 warning"), "{said}");
+}

@@ -8,6 +8,7 @@ pub mod admin;
 pub mod admit;
 pub mod authority;
 pub mod compile;
+pub mod doubts;
 pub mod gather;
 pub mod lease;
 pub mod listen;

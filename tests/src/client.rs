@@ -267,3 +267,9 @@ impl Request {
         client.answer(self.method == "HEAD")
     }
 }
+
+/// Now, in seconds since the epoch: the time that an event of today carries.
+#[must_use]
+pub fn now_secs() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -113,7 +113,7 @@ spec:
 /// An entry of a notification with these messages of a person, to a number.
 fn entry(phone: &str, conversation: &str, ids: &[String]) -> serde_json::Value {
     let message = |id: &String| {
-        serde_json::json!({"from": conversation, "id": id, "timestamp": "1749416383", "type": "text",
+        serde_json::json!({"from": conversation, "id": id, "timestamp": crate::client::now_secs().to_string(), "type": "text",
             "text": {"body": "hello"}})
     };
     let messages: Vec<_> = ids.iter().map(message).collect();

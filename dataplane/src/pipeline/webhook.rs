@@ -9,7 +9,7 @@ use http::{Method, Response, StatusCode};
 use policy::refusal::{Extra, Reason, Refusal};
 use policy::stage::Filter;
 use policy::webhook_source::entry::Entry as Part;
-use policy::webhook_source::{Unclaimed, Verified, handshake, in_window, sanitise, split};
+use policy::webhook_source::{Unclaimed, Verified, handshake, identify, in_window, is_forgotten, sanitise, split};
 
 use super::{Core, Ended, schema};
 use crate::answer::{self, Body};
@@ -79,7 +79,8 @@ pub(super) async fn answer(
         return Err(super::traffic_broken(&source.ir.broken_traffic));
     }
     ended.enter(tenant)?;
-    let parts = split(source.ir.provider, &source.ir.extraction, &parsed.headers, &body)?;
+    let mut parts = split(source.ir.provider, &source.ir.extraction, &parsed.headers, &body)?;
+    identify(&source.ir, &body, &mut parts);
     ended.events = u32::try_from(parts.len()).unwrap_or(u32::MAX);
     let parts = fitting(core, (runtime, tenant), source, (body.len(), parts), ended).await?;
     let entries = entries(core, (runtime, tenant), source, ids, (parts, &mut *ended));
@@ -151,7 +152,7 @@ fn entries(
     let mut entries = Vec::with_capacity(parts.len());
     for (misfit, part) in parts {
         let place = place(runtime, tenant, source, &part.identifiers);
-        let refused = place.refused.or_else(|| too_old(&[source, place.source], &part, now_secs));
+        let refused = place.refused.or_else(|| too_old(source, place.source, &part, now_secs));
         let refused = refused.or(misfit.as_ref().map(|refusal| refusal.reason));
         let retention = Duration::from_secs(place.source.ir.retention_secs);
         let shared = !source.ir.shared_with.is_empty();
@@ -184,10 +185,13 @@ fn violations(refusal: &Refusal) -> Option<Arc<str>> {
 }
 
 /// Where the provider signs no time, an event's own time must be near: for the source that took it, and for the
-/// one behind that it is for.
-fn too_old(sources: &[&Arc<Source>], part: &Part, now_secs: i64) -> Option<Reason> {
-    let mut windows = sources.iter().filter_map(|source| source.ir.replay_window_secs);
-    let inside = windows.all(|window| in_window(part.time_ms, window, now_secs));
+/// one behind that it is for. Where neither names a window, what dedupe has forgotten is too old.
+fn too_old(source: &Source, to: &Source, part: &Part, now_secs: i64) -> Option<Reason> {
+    let mut windows = [source, to].into_iter().filter_map(|source| source.ir.replay_window_secs);
+    let inside = match windows.next() {
+        Some(first) => std::iter::once(first).chain(windows).all(|window| in_window(part.time_ms, window, now_secs)),
+        None => !is_forgotten(&source.ir, to.ir.dedupe_window_secs, part.time_ms, now_secs),
+    };
     (!inside).then_some(Reason::TimestampOutsideWindow)
 }
 

@@ -129,6 +129,8 @@ pub fn compile(
     let lost = lost.into_iter().filter_map(|(field, lost)| lost.then(|| field.to_owned()));
     let fields = fields.into_iter().chain(lost);
     classify(&mut ir, fields.chain(around.unread.iter().cloned()), foreign.as_deref());
+    replay::doubts(&ir, problems.at("replay"));
+
     let known = !around.unread.iter().any(|path| path == "spec.match");
     Some(ir).filter(|ir| known && ir.entrance.is_some() == spec.entrance.is_some())
 }

@@ -41,7 +41,7 @@ pub use ir::*;
 pub use owners::Owners;
 pub use presets::Provider;
 pub use provider::Preset;
-pub use replay::in_window;
+pub use replay::{identify, in_window, is_forgotten};
 pub use sanitise::sanitise;
 pub use sign::{Sending, SignError};
 #[cfg(feature = "crd")]

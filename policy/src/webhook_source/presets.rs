@@ -441,12 +441,12 @@ providers! {
         time: Some((Path("created_at"), TimeFormat::Rfc3339)),
         ..BASE64
     };
-    /// Shopify. `X-Shopify-Event-Id` is shared by all topics that one action of a merchant touches, so it names
+    /// Shopify. Its header fields are not signed, so an event is named by the digest of its body and topic; and
+    /// `X-Shopify-Event-Id` is shared by all topics that one action of a merchant touches, so it names
     /// no event.
     Shopify = "shopify", Preset {
         page: "https://shopify.dev/docs/apps/build/webhooks/subscribe/https#step-5-verify-the-webhook",
         header: "x-shopify-hmac-sha256",
-        id: Some(Header("x-shopify-webhook-id")),
         kind: Some(Header("x-shopify-topic")),
         conversation: Some(Joined(&[Header("x-shopify-shop-domain"), Path("id")])),
         time: Some((Header("x-shopify-triggered-at"), TimeFormat::Rfc3339)),

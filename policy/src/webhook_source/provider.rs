@@ -248,4 +248,15 @@ impl Preset {
     pub fn tells_time(&self) -> bool {
         self.splitter != Splitter::Extraction || self.time.is_some()
     }
+
+    /// Whether the signature covers the time of each event, and not that of the request.
+    #[must_use]
+    pub fn signs_event_time(&self) -> bool {
+        let in_body = match self.time {
+            Some((Extract::Path(_), _)) => true,
+            Some((Extract::Header(_) | Extract::First(_) | Extract::Joined(_), _)) | None => false,
+        };
+        let signed = self.signed.contains(&SignedPart::Body) && self.signed_time.is_none();
+        signed && (in_body || self.splitter != Splitter::Extraction)
+    }
 }

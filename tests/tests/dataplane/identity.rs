@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
 use serde_json::{Value, json};
-use tests::client::{Answer, post};
+use tests::client::{Answer, get, now_secs, post};
 use tests::gateway::Gateway;
 use tests::manifests::{secret, service, tenant};
 use tests::upstream::{Received, Upstream};
@@ -124,4 +124,47 @@ fn a_thin_event_of_stripe_keeps_the_order_of_its_object_and_its_time() {
     assert_eq!(send(&gateway, body, &[("stripe-signature", &signature)]).status, 200);
     let event: Value = receiver.wait_for(1)[0].json();
     assert_eq!((&event["subject"], &event["time"]), (&json!("acct_1"), &json!("2026-06-24T06:20:52.246Z")));
+}
+
+#[test]
+fn a_recorded_request_is_not_delivered_after_dedupe_has_forgotten_it() {
+    let (gateway, receiver) = start("WhatsApp", "", "  dedupe: {window: 2d}\n");
+    let whatsapp = |id: &str, age_secs: u64| {
+        let time = (now_secs() - age_secs).to_string();
+        let message = json!({"from": "49", "id": id, "timestamp": time, "type": "text", "text": {"body": "hi"}});
+        let value = json!({"metadata": {"phone_number_id": "1"}, "messages": [message]});
+        let body = json!({"entry": [{"id": "1", "changes": [{"field": "messages", "value": value}]}]}).to_string();
+        send(&gateway, &body, &[("x-hub-signature-256", &format!("sha256={}", tag(&body)))]).status
+    };
+    let day = 86_400;
+    assert_eq!(
+        (whatsapp("wamid.old", 30 * day), whatsapp("wamid.late", day), whatsapp("wamid.new", 0)),
+        (200, 200, 200)
+    );
+    assert_eq!(ids(&receiver.wait_for(2)), ["wamid.late", "wamid.new"]);
+    let dead = get("localhost", "/events?state=dead").send(gateway.admin).unwrap().json();
+    assert_eq!(dead["events"][0]["reason"], "timestamp_outside_window", "{dead}");
+    assert_eq!(dead["events"].as_array().map(Vec::len), Some(1), "{dead}");
+}
+
+#[test]
+fn a_recorded_request_of_shopify_is_a_repeat_under_any_id_and_time() {
+    let (gateway, receiver) = start("Shopify", "", "");
+    let shopify = |topic: &str, id: &str, body: &str| {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
+        let signature = STANDARD.encode(hmac::sign(&key, body.as_bytes()));
+        let fields = [
+            ("x-shopify-hmac-sha256", signature.as_str()),
+            ("x-shopify-webhook-id", id),
+            ("x-shopify-topic", topic),
+            ("x-shopify-shop-domain", "a.example"),
+        ];
+        assert_eq!(send(&gateway, body, &fields).status, 200);
+    };
+    shopify("orders/create", "1", r#"{"id":7}"#);
+    shopify("orders/create", "2", r#"{"id":7}"#);
+    shopify("orders/paid", "3", r#"{"id":7}"#);
+    shopify("orders/create", "4", r#"{"id":8}"#);
+    let kinds: Vec<_> = receiver.wait_for(3).iter().map(|one| one.json()["type"].clone()).collect();
+    assert_eq!(kinds, ["shopify.orders_create", "shopify.orders_paid", "shopify.orders_create"]);
 }

@@ -232,7 +232,7 @@ fn an_entry_that_does_not_fit_is_dead_and_the_others_go_on() {
         "",
         r#"{"properties": {"text": {"properties": {"body": {"maxLength": 5}}}}, "required": ["from", "type"]}"#,
     );
-    let message = |id: &str, text: &str| json!({"from": "49", "id": id, "timestamp": "1749416383", "type": "text", "text": {"body": text}});
+    let message = |id: &str, text: &str| json!({"from": "49", "id": id, "timestamp": tests::client::now_secs().to_string(), "type": "text", "text": {"body": text}});
     let body = json!({"entry": [{"id": "1", "changes": [{"field": "messages", "value": {
         "metadata": {"phone_number_id": "1"},
         "messages": [message("wamid.a", "hi"), message("wamid.b", "much too long"), message("wamid.c", "hello")]}}]}]});

@@ -66,7 +66,7 @@ fn sign(body: &str) -> String {
 pub(super) fn message(phone: &str, id: &str) -> Value {
     json!({"id": "1", "changes": [{"field": "messages", "value": {
         "metadata": {"phone_number_id": phone},
-        "messages": [{"from": "49", "id": id, "timestamp": "1749416383", "type": "text", "text": {"body": "hi"}}]}}]})
+        "messages": [{"from": "49", "id": id, "timestamp": tests::client::now_secs().to_string(), "type": "text", "text": {"body": "hi"}}]}}]})
 }
 
 pub(super) fn send(gateway: &Gateway, entries: &[Value]) -> Answer {
