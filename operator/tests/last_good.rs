@@ -190,7 +190,7 @@ proptest! {
                 prop_assert!(meant.is_some(), "{host}{path} from {address} passes, and was not meant to");
             }
             let equal = |other: &&RuleIr| other.matches == rule.matches;
-            let own = sound.rules.iter().find(equal).into_iter().chain(last.rules.iter().find(equal));
+            let own = sound.rules.iter().filter(equal).chain(last.rules.iter().filter(equal));
             let leads = own.flat_map(|rule| &rule.backends).any(|backend| rule.backends.contains(backend));
             prop_assert!(leads, "{host}{path} is led by the rule of other matches");
         }
