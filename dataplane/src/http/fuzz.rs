@@ -22,7 +22,7 @@ pub fn host(bytes: &[u8]) {
 pub fn path(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let Ok(once) = path::canonical(text) else { return };
-    assert!(once.starts_with('/') && once.is_ascii() && !once.contains("//") && !once.contains(['\\', '\0', '#']));
+    assert!(once.starts_with('/') && once.is_ascii() && !once.contains(['\\', '\0', '#']));
     assert!(!once.split('/').any(|segment| matches!(segment.split(';').next(), Some("." | ".."))));
     let twice = path::canonical(&once);
     assert_eq!(twice.as_deref(), Ok(&*once));

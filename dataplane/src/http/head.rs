@@ -22,6 +22,9 @@ pub(crate) enum Framing {
 /// The most header fields that any limit can allow; the parser's table has this size.
 const MAX_FIELDS: usize = 128;
 
+/// What HTTP/2 counts for a field besides its name and value (RFC 9113, 6.5.2).
+const H2_FIELD_OVERHEAD: usize = 32;
+
 fn malformed(detail: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
     Refusal::new(Reason::MalformedRequest, detail)
 }
@@ -188,6 +191,12 @@ fn framing(headers: &[Header<'_>], minor: u8) -> Result<Framing, Refusal> {
 pub(crate) fn check_h2<B>(request: &http::Request<B>, limits: &HttpLimits) -> Result<(), Refusal> {
     if request.headers().len() > limits.header_fields {
         let detail = format!("the request has more than {} header fields", limits.header_fields);
+        return Err(Refusal::new(Reason::HeadersTooLarge, detail));
+    }
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + H2_FIELD_OVERHEAD);
+    if fields.sum::<usize>() > limits.head_bytes {
+        let detail =
+            format!("the request head has more than {} bytes; send fewer or shorter header fields", limits.head_bytes);
         return Err(Refusal::new(Reason::HeadersTooLarge, detail));
     }
     let target = request.uri().path_and_query().map_or("", http::uri::PathAndQuery::as_str);

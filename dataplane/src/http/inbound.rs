@@ -8,6 +8,7 @@ use http::header::{ACCESS_CONTROL_REQUEST_METHOD, CONNECTION, COOKIE, HOST, UPGR
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
+use policy::cors::Cors;
 use policy::refusal::{Reason, Refusal};
 use policy::request::RequestHead;
 use policy::webhook_source::{Called, UrlScheme};
@@ -192,11 +193,11 @@ impl Parsed {
         }
     }
 
-    /// The method that a preflight asks about.
+    /// The method that rules are matched by: that of the request, or the one that a preflight asks about.
     #[must_use]
-    pub fn preflight_method(&self) -> Option<Method> {
-        let asked = self.headers.get(ACCESS_CONTROL_REQUEST_METHOD)?;
-        Method::from_bytes(asked.as_bytes()).ok()
+    pub fn matched_method(&self) -> Method {
+        let asked = self.headers.get(ACCESS_CONTROL_REQUEST_METHOD).filter(|_| Cors::is_preflight(&self.head()));
+        asked.and_then(|asked| Method::from_bytes(asked.as_bytes()).ok()).unwrap_or_else(|| self.method.clone())
     }
 
     /// Removes identity and forwarding fields, the gateway's own, and those that the tenant's methods set.

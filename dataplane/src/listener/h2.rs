@@ -191,7 +191,8 @@ where
         .max_concurrent_streams(limits.h2_streams)
         .initial_stream_window_size(limits.h2_window_bytes)
         .initial_connection_window_size(limits.h2_window_bytes)
-        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+        // A head up to twice the limit is read, so that its refusal has a reason and a log line.
+        .max_header_list_size(u32::try_from(limits.head_bytes.saturating_mul(2)).unwrap_or(u32::MAX))
         .max_send_buf_size(64 * 1024)
         .max_pending_accept_reset_streams(20)
         .max_local_error_reset_streams(64)

@@ -4,6 +4,7 @@ mod api;
 mod core;
 mod ended;
 mod on_failure;
+mod paths;
 mod schema;
 mod unmatched;
 mod webhook;
@@ -12,7 +13,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::Response;
-use policy::cors::Cors;
 use policy::refusal::{Extra, Reason, Refusal};
 use policy::route::Outcome;
 
@@ -50,7 +50,9 @@ async fn run(
     let host = parsed.head().host;
     let tenant = runtime.tenant_of(host).ok_or_else(|| unknown_host(core, host))?;
     ended.tenant = Some(tenant.clone());
-    let target = match find(tenant, &parsed) {
+    let found = find(tenant, &parsed);
+    paths::check(tenant, &parsed, found.as_ref().ok().copied())?;
+    let target = match found {
         Ok(target) => target,
         Err(refusal) => return Ok(unmatched::answer(tenant, &parsed, &refusal, ended)),
     };
@@ -66,9 +68,8 @@ async fn run(
 
 /// A preflight is matched by the method that it asks about: the rule that will take the call answers for it.
 fn find<'t>(tenant: &'t TenantRuntime, parsed: &Parsed) -> Result<&'t Target, Refusal> {
-    let head = parsed.head();
-    let asked = Cors::is_preflight(&head).then(|| parsed.preflight_method()).flatten();
-    let head = policy::request::RequestHead { method: asked.as_ref().unwrap_or(head.method), ..head };
+    let (head, method) = (parsed.head(), parsed.matched_method());
+    let head = policy::request::RequestHead { method: &method, ..head };
     match tenant.matcher.find(&head) {
         Outcome::Matched(target) => Ok(target),
         Outcome::MethodNotAllowed(methods) => {

@@ -174,6 +174,7 @@ impl Builder {
         Ok(Rule {
             object: object.to_string().into(),
             name: ir.name.clone(),
+            path_forms: ir.path_forms.clone(),
             broken_security,
             broken_traffic: ir.broken_traffic.clone(),
             addresses,

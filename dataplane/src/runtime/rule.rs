@@ -12,7 +12,7 @@ use policy::headers::SecurityHeaders;
 use policy::names::ObjectRef;
 use policy::rate_limit::Limits;
 use policy::retry::RetryIr;
-use policy::route::TimeoutsIr;
+use policy::route::{PathForm, TimeoutsIr};
 use policy::schema::Schema;
 
 use super::{Addresses, Guard};
@@ -27,6 +27,8 @@ pub struct Rule {
     pub object: Arc<str>,
     /// The rule's name.
     pub name: Arc<str>,
+    /// Ambiguous forms that its paths may have.
+    pub path_forms: Vec<PathForm>,
     /// Security fields that could not be compiled; not empty: every request is refused.
     pub broken_security: Vec<Arc<str>>,
     /// Traffic fields that could not be compiled and have no last good; not empty: what security admits gets

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::Body;
-use policy::circuit_breaker::{Permit, is_failure};
+use policy::circuit_breaker::{BreakerState, Permit, is_failure};
 use policy::names::TenantName;
 use policy::refusal::Reason;
 use policy::retry::{Attempt, Ending, RetryIr, backoff, is_idempotent, may_retry};
@@ -186,7 +186,7 @@ where
             Err(refused) => return Err(last.unwrap_or(refused)),
         };
         let outcome = call.attempt(&mut body).await;
-        tell(permit, &outcome);
+        tell(upstream, permit, &outcome);
         call.record(&outcome, body.is_some());
         let pause = call.pause(&outcome, body.is_some());
         match (outcome, pause) {
@@ -364,14 +364,24 @@ fn no_endpoint(upstream: Option<Arc<Upstream>>, attempts: u32) -> ForwardError {
 }
 
 /// A permit that is told nothing counts as nothing: no endpoint, or the caller's own doing.
-fn tell(permit: Option<Permit>, outcome: &Result<Answered, AttemptError>) {
+fn tell(upstream: &Upstream, permit: Option<Permit>, outcome: &Result<Answered, AttemptError>) {
     let Some(permit) = permit else { return };
     let now = since_origin(Instant::now());
-    match outcome {
+    let changed = match outcome {
         Ok(answered) if is_failure(answered.begun.head.status) => permit.fail(now),
         Ok(_) => permit.succeed(now),
         Err(AttemptError::Exchange(error)) if error.is_upstreams() => permit.fail(now),
-        Err(AttemptError::Exchange(_) | AttemptError::NoEndpoint) => drop(permit),
+        Err(AttemptError::Exchange(_) | AttemptError::NoEndpoint) => None,
+    };
+    let (tenant, name, audits) = (&upstream.tenant, &upstream.name, upstream.breaker_audits);
+    match changed {
+        Some(BreakerState::Open) => {
+            tracing::warn!(%tenant, upstream = %name, audits, "circuit breaker opened: the upstream kept failing");
+        }
+        Some(BreakerState::Closed) => {
+            tracing::info!(%tenant, upstream = %name, audits, "circuit breaker closed: the upstream answers again");
+        }
+        Some(BreakerState::HalfOpen) | None => {}
     }
 }
 

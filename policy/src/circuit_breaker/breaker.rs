@@ -127,10 +127,10 @@ impl Breaker {
         }
     }
 
-    fn tell(&self, epoch: u64, now: Duration, failed: bool) {
+    fn tell(&self, epoch: u64, now: Duration, failed: bool) -> Option<BreakerState> {
         let mut core = self.lock();
         if core.epoch != epoch {
-            return;
+            return None;
         }
         match &mut core.phase {
             Phase::Open { .. } => {}
@@ -152,6 +152,11 @@ impl Breaker {
                 }
             }
         }
+        (core.epoch != epoch).then_some(match core.phase {
+            Phase::Closed => BreakerState::Closed,
+            Phase::Open { .. } => BreakerState::Open,
+            Phase::HalfOpen { .. } => BreakerState::HalfOpen,
+        })
     }
 
     fn trips(&self, core: &mut Core, now: Duration) -> bool {
@@ -191,16 +196,16 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// The upstream did what it should.
-    pub fn succeed(mut self, now: Duration) {
+    /// The upstream did what it should. Returns the state that the breaker changed to, if it did.
+    pub fn succeed(mut self, now: Duration) -> Option<BreakerState> {
         self.told = true;
-        self.breaker.tell(self.epoch, now, false);
+        self.breaker.tell(self.epoch, now, false)
     }
 
-    /// The upstream failed.
-    pub fn fail(mut self, now: Duration) {
+    /// The upstream failed. Returns the state that the breaker changed to, if it did.
+    pub fn fail(mut self, now: Duration) -> Option<BreakerState> {
         self.told = true;
-        self.breaker.tell(self.epoch, now, true);
+        self.breaker.tell(self.epoch, now, true)
     }
 }
 

@@ -149,6 +149,7 @@ fn draft(
     let ir = RuleIr {
         name: rule_name(spec),
         matches,
+        path_forms: spec.paths.iter().flat_map(|paths| paths.allow.clone()).collect(),
         addresses: levels.pick(|settings| settings.addresses.as_ref(), &mut security),
         cors: levels.pick(|settings| settings.cors.as_ref(), &mut security),
         authentication,

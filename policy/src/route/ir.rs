@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::PathForm;
 use crate::attach::Attached;
 use crate::authentication::AuthenticationIr;
 use crate::authorization::AuthorizationIr;
@@ -103,6 +104,9 @@ pub struct RuleIr {
     pub name: Arc<str>,
     /// What it takes; one of them must hold. Those that could be compiled: empty only in a rule that refuses.
     pub matches: Vec<MatchIr>,
+    /// Ambiguous forms that its paths may have. A version that does not know the field refuses them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub path_forms: Vec<PathForm>,
     /// Fields of security blocks that could not be compiled. Not empty: the rule refuses every request.
     pub broken_security: Vec<Arc<str>>,
     /// Fields of the traffic part that could not be compiled. Not empty: the traffic part of the last-good rule with

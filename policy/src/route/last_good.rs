@@ -62,6 +62,7 @@ fn take_traffic(rule: &mut RuleIr, good: &RuleIr, namespace: &str) -> bool {
         // Inbound security, and what the rule is.
         name: _,
         matches: _,
+        path_forms: _,
         broken_security: _,
         broken_traffic: _,
         addresses: _,

@@ -76,10 +76,12 @@ fn path_match(spec: &PathMatchSpec, mut problems: Problems<'_>) -> PathMatchIr {
         }
         PathMatchType::Exact => {
             check_path(value, problems.at("value"));
+            warn_of_parameters(value, problems.at("value"));
             PathMatchIr::Exact(value.as_str().into())
         }
         PathMatchType::PathPrefix => {
             check_path(value, problems.at("value"));
+            warn_of_parameters(value, problems.at("value"));
             let prefix = match value.trim_end_matches('/') {
                 "" => "/",
                 prefix => prefix,
@@ -104,6 +106,16 @@ fn check_path(path: &str, mut problems: Problems<'_>) {
         problems.invalid(
             format!("{path:?} is no path that a request can have"),
             "leave out //, /./, /../, %2f, \\, ? and #, and write characters outside ASCII as %XX",
+        );
+    }
+}
+
+/// Warns of a path that no request can match by itself: all of its readings would have to lead to the same rule.
+fn warn_of_parameters(path: &str, mut problems: Problems<'_>) {
+    if path.contains(';') || path.to_ascii_lowercase().contains("%3b") {
+        problems.warn(
+            format!("{path:?} holds a semicolon, and requests with one are refused"),
+            "match the path up to the semicolon, and allow it with paths: {allow: [Semicolon]}",
         );
     }
 }

@@ -13,6 +13,7 @@ pub mod last_good;
 pub mod matcher;
 #[cfg(feature = "crd")]
 mod matching;
+pub mod paths;
 #[cfg(feature = "crd")]
 pub mod settings;
 #[cfg(feature = "crd")]
@@ -22,5 +23,6 @@ mod spec;
 pub use compile::{Surroundings, compile, rule_name};
 pub use ir::*;
 pub use matcher::{MatchError, Matcher, Outcome, Place};
+pub use paths::PathForm;
 #[cfg(feature = "crd")]
 pub use spec::*;

@@ -4,6 +4,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::PathForm;
 use crate::authentication::AuthenticationSpec;
 use crate::authorization::GrantSpec;
 use crate::circuit_breaker::CircuitBreakerSpec;
@@ -158,6 +159,16 @@ pub struct TimeoutsSpec {
     pub backend_request: Option<DurationText>,
 }
 
+/// Forms of a path that upstreams read in two ways, so that a rule on `/admin` could be passed by `/admin;x`. Requests
+/// with one are refused unless their rule allows it, and every reading of the path leads to the same rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PathsSpec {
+    /// The forms that are forwarded as they came.
+    #[schemars(length(min = 1, max = 3), extend("x-kubernetes-list-type" = "set"))]
+    pub allow: Vec<PathForm>,
+}
+
 /// One rule: what it takes, what it asks, where it goes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -170,6 +181,9 @@ pub struct RuleSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub matches: Vec<MatchSpec>,
+    /// Ambiguous paths that the upstream needs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paths: Option<PathsSpec>,
     /// Who may call; any method of the tenant when nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authentication: Option<AuthenticationSpec>,

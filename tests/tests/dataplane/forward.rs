@@ -49,6 +49,8 @@ fn an_upstream_that_keeps_failing_is_given_a_rest_and_the_fallback_stands_in() {
         assert!(tried < 5, "{tried} attempts: the breaker should have opened after two failures");
         let breakers = get("localhost", "/breakers").send_http1(gateway.admin).unwrap().text();
         assert!(breakers.contains("\"open\""), "{breakers}");
+        let logged = gateway.wait_printed("circuit breaker opened");
+        assert!(logged.contains("acme/echo"), "{logged}");
     });
 }
 

@@ -34,6 +34,8 @@ fn what_two_parties_could_read_in_two_ways_reaches_no_upstream() {
         ("encoded dots", format!("GET /a/%2e%2e/b HTTP/1.1\r\n{host}\r\n")),
         ("empty segment", format!("GET //a HTTP/1.1\r\n{host}\r\n")),
         ("backslash", format!("GET /a\\b HTTP/1.1\r\n{host}\r\n")),
+        ("semicolon", format!("GET /a;x HTTP/1.1\r\n{host}\r\n")),
+        ("encoded semicolon", format!("GET /a%3bx HTTP/1.1\r\n{host}\r\n")),
         ("NUL", format!("GET /a%00 HTTP/1.1\r\n{host}\r\n")),
         ("angle brackets", format!("GET /a<b> HTTP/1.1\r\n{host}\r\n")),
         ("angle brackets in the query", format!("GET /?a=<b> HTTP/1.1\r\n{host}\r\n")),
@@ -263,6 +265,17 @@ fn unusual_methods_pass_only_where_a_route_lists_them() {
             let answer = request(method, HOST, "/dav").send(gateway.address).unwrap();
             assert_eq!((answer.status, answer.text()), (200, format!("{method} /dav HTTP/1.1")), "{protocol:?}");
         }
+    });
+}
+
+#[test]
+fn a_head_over_the_limit_is_refused_with_its_reason() {
+    both(|protocol| {
+        let upstream = Upstream::echo().unwrap();
+        let gateway = start(&upstream, "");
+        let refused = get(HOST, "/").header("x-long", &"a".repeat(17_000)).send(gateway.address).unwrap();
+        assert_eq!((refused.status, refused.reason().as_str()), (431, "headers_too_large"), "{protocol:?}");
+        assert!(gateway.wait_printed("headers_too_large").contains("431"));
     });
 }
 

@@ -14,6 +14,7 @@ mod last_good;
 mod modes;
 mod on_failure;
 mod outcomes;
+mod paths;
 mod providers;
 mod reload;
 mod replay;
