@@ -189,7 +189,8 @@ pub(super) async fn keep(
     match core.events.accept(vec![entry]).await {
         Ok(_) => HeaderValue::from_static("kept"),
         Err(error) => {
-            tracing::warn!(error = chain(&error), "a failed request could not be kept");
+            let (tenant, request_id) = (tenant.name.as_str(), &*head.ids.request);
+            tracing::warn!(tenant, request_id, error = chain(&error), "a failed request could not be kept");
             HeaderValue::from_static("not_kept")
         }
     }

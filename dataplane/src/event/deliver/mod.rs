@@ -180,6 +180,19 @@ impl After {
     }
 }
 
+/// The conversations that are owed something; none when the store cannot be read.
+fn owed(queue: &Queue) -> Option<Ready> {
+    let heads = queue.heads();
+    let heads = heads.inspect_err(|error| tracing::error!(error = chain(error), "what is owed could not be read"));
+    let mut ready = Ready::new(MAX_PER_TENANT);
+    for (key, tenant) in heads.ok()? {
+        if let Ok(tenant) = TenantName::parse(&tenant) {
+            ready.add(key, tenant);
+        }
+    }
+    Some(ready)
+}
+
 async fn deliver(parts: Parts, mut stopped: watch::Receiver<bool>) {
     let Parts { queue, destinations, guard, beside } = parts;
     let seed = now_ms().unsigned_abs();
@@ -190,20 +203,7 @@ async fn deliver(parts: Parts, mut stopped: watch::Receiver<bool>) {
         beside,
         held_back: RefCell::default(),
     });
-    let mut ready = Ready::new(MAX_PER_TENANT);
-    match shared.queue.heads() {
-        Ok(heads) => {
-            for (key, tenant) in heads {
-                if let Ok(tenant) = TenantName::parse(&tenant) {
-                    ready.add(key, tenant);
-                }
-            }
-        }
-        Err(error) => {
-            tracing::error!(error = chain(&error), "what is owed could not be read");
-            return;
-        }
-    }
+    let Some(mut ready) = owed(&shared.queue) else { return };
     let (mut running, mut rests) = (JoinSet::<(Key, TenantName, After)>::new(), Rests::default());
     let mut tidy = tokio::time::interval(TIDY);
     let mut logs = tokio::time::interval(LOG_OUTCOMES);

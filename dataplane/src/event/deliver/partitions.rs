@@ -166,35 +166,25 @@ enum After {
     Later(Duration),
 }
 
-async fn deliver(
-    settings: PartitionSettings,
-    (mut deliveries, given_up): (mpsc::Receiver<Delivered>, mpsc::Receiver<Delivered>),
-    mut stopped: watch::Receiver<bool>,
-) {
+/// What the attempts share, and the task that sends ticks.
+fn shared(settings: PartitionSettings) -> (Rc<Shared>, tokio::task::JoinHandle<()>) {
     let PartitionSettings { destinations, shards, claims, guard, counters, health: _, publisher, preferred } = settings;
-    let core = UpstreamCore::new(guard, now_ms().unsigned_abs());
-    let memory = RefCell::new(Memory::new());
-    let (lines, tenures) = (RefCell::default(), RefCell::default());
-    let (held, attempting) = (RefCell::default(), RefCell::default());
-    let (lags, held_since, taken) = (RefCell::default(), RefCell::default(), Cell::default());
     let shared = Rc::new(Shared {
         destinations,
         shards,
         claims,
-        core,
+        core: UpstreamCore::new(guard, now_ms().unsigned_abs()),
         counters,
-        memory,
-        lines,
-        held,
-        attempting,
-        tenures,
-        lags,
-        held_since,
-        taken,
+        memory: RefCell::new(Memory::new()),
+        lines: RefCell::default(),
+        held: RefCell::default(),
+        attempting: RefCell::default(),
+        tenures: RefCell::default(),
+        lags: RefCell::default(),
+        held_since: RefCell::default(),
+        taken: Cell::default(),
     });
-    let mut ready = Ready::new(MAX_PER_TENANT);
-    let mut running: JoinSet<(Key, TenantName, After)> = JoinSet::new();
-    let mut tidy = tokio::time::interval(TIDY);
+
     let ticking = shared.clone();
     let ticking = tokio::task::spawn_local(async move {
         loop {
@@ -202,6 +192,18 @@ async fn deliver(
             lag::publish(ticking.clone(), &publisher, preferred().into_iter().collect()).await;
         }
     });
+    (shared, ticking)
+}
+
+async fn deliver(
+    settings: PartitionSettings,
+    (mut deliveries, given_up): (mpsc::Receiver<Delivered>, mpsc::Receiver<Delivered>),
+    mut stopped: watch::Receiver<bool>,
+) {
+    let (shared, ticking) = shared(settings);
+    let mut ready = Ready::new(MAX_PER_TENANT);
+    let mut running: JoinSet<(Key, TenantName, After)> = JoinSet::new();
+    let mut tidy = tokio::time::interval(TIDY);
     let mut shows = tokio::time::interval(SHOW_EVERY);
     let burying = shared.clone();
     let burying = tokio::task::spawn_local(async move { dead::bury_all(&burying, given_up).await });
