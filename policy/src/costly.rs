@@ -9,12 +9,13 @@ use crate::refusal::Refusal;
 /// The part of its time that a core spends on them: one in so many.
 const SHARE: u64 = 20;
 /// What may be spent at once, in nanoseconds: the share of one second.
-const BURST_NS: u64 = 1_000_000_000 / SHARE;
+const BURST_NS: i64 = 50_000_000;
 
 /// The budget of one core, in nanoseconds of its time.
 #[derive(Debug)]
 pub struct CostlyBudget {
-    level_ns: u64,
+    /// Below zero while the last check is being paid off.
+    level_ns: i64,
     filled_ns: u64,
 }
 
@@ -28,15 +29,19 @@ impl CostlyBudget {
     /// Whether anything is left now.
     pub fn has(&mut self, now_ns: u64) -> bool {
         let earned = now_ns.saturating_sub(self.filled_ns) / SHARE;
-        self.level_ns = self.level_ns.saturating_add(earned).min(BURST_NS);
+        self.level_ns = self.level_ns.saturating_add(signed(earned)).min(BURST_NS);
         self.filled_ns = self.filled_ns.max(now_ns);
         self.level_ns > 0
     }
 
     /// Takes what a check cost; the last one may cost more than was left.
     pub fn take(&mut self, spent_ns: u64) {
-        self.level_ns = self.level_ns.saturating_sub(spent_ns);
+        self.level_ns = self.level_ns.saturating_sub(signed(spent_ns));
     }
+}
+
+fn signed(ns: u64) -> i64 {
+    i64::try_from(ns).unwrap_or(i64::MAX)
 }
 
 /// Whether a request's expensive checks may be made, and whether one was.
