@@ -1,7 +1,7 @@
 //! The admin port: health, readiness, metrics, the current snapshot, breaker states, events.
 //!
-//! Not for callers: it listens on an address of its own and shows no secret. Events, which hold payloads and can be
-//! changed, are for the machine itself or for who has the token.
+//! Not for callers: it listens on an address of its own and shows no secret. All but probes and
+//! metrics is for callers of this machine, or with the token: see [`access`].
 
 mod access;
 
@@ -11,6 +11,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -24,9 +25,10 @@ use policy::circuit_breaker::BreakerState;
 use policy::error::chain;
 use policy::names::TenantName;
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 pub use access::Access;
+use access::Ends;
 
 use crate::event::Events;
 use crate::event::replay::{Replay, ReplayError, Replayed};
@@ -37,6 +39,15 @@ use crate::runtime::Runtime;
 use crate::telemetry::Metrics;
 use crate::upstream::Registry;
 use crate::upstream::clock::since_origin;
+
+/// Connections at once.
+const MAX_CONNECTIONS: usize = 256;
+/// Requests about events at once: each reads the store.
+const MAX_AT_ONCE: usize = 8;
+/// How long a connection may take to send a head, from its beginning or from its last answer.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long one request may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Events that one answer lists at most.
 const PAGE: u32 = 200;
@@ -104,6 +115,8 @@ impl Admin {
 
 async fn serve(socket: TcpListener, view: View, mut stopped: watch::Receiver<bool>) {
     let Ok(socket) = tokio::net::TcpListener::from_std(socket) else { return };
+    let Ok(bound) = socket.local_addr() else { return };
+    let (connections, heavy) = (Arc::new(Semaphore::new(MAX_CONNECTIONS)), Arc::new(Semaphore::new(MAX_AT_ONCE)));
     loop {
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
@@ -113,14 +126,18 @@ async fn serve(socket: TcpListener, view: View, mut stopped: watch::Receiver<boo
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             continue;
         };
-        let view = view.clone();
+        // Beyond the bound a connection is closed at once: the callers that are here are answered.
+        let (Ok(place), Ok(local)) = (connections.clone().try_acquire_owned(), stream.local_addr()) else { continue };
+        let (view, heavy) = (view.clone(), heavy.clone());
         tokio::task::spawn_local(async move {
+            let _place = place;
+            let ends = Ends { bound, local, peer };
             let service = service_fn(|request| {
-                let view = view.clone();
-                async move { Ok::<_, Infallible>(answer(&view, peer, &request).await) }
+                let (view, heavy) = (view.clone(), heavy.clone());
+                async move { Ok::<_, Infallible>(bounded(&view, &heavy, ends, &request).await) }
             });
             let mut http = hyper::server::conn::http1::Builder::new();
-            http.timer(TokioTimer::new());
+            http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
             // How an admin connection ends matters to nobody but its caller.
             let _ended = http.serve_connection(TokioIo::new(stream), service).await;
         });
@@ -149,11 +166,21 @@ fn probe(missing: &[String]) -> Response<Full<Bytes>> {
     json_reply(status, &json!({"ok": missing.is_empty(), "missing": missing}))
 }
 
-async fn answer(view: &View, peer: SocketAddr, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+/// Answers within a time. Probes and metrics are always answered; of the others so many at once, and more are shed.
+async fn bounded(view: &View, heavy: &Semaphore, ends: Ends, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    let is_heavy = request.uri().path().starts_with("/events");
+    let place = is_heavy.then(|| heavy.try_acquire());
+    if let Some(Err(_)) = place {
+        return problem(StatusCode::SERVICE_UNAVAILABLE, "too many requests about events at once; try again");
+    }
+    let answered = tokio::time::timeout(REQUEST_TIMEOUT, answer(view, ends, request)).await;
+    answered.unwrap_or_else(|_| problem(StatusCode::GATEWAY_TIMEOUT, "it took too long; what was done stays done"))
+}
+
+async fn answer(view: &View, ends: Ends, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let path = request.uri().path();
-    let of_events = path == "/events" || path.starts_with("/events/");
-    if of_events && !view.access.is_granted(peer, request.headers()) {
-        let detail = "events are for the gateway's own machine, or for who has the token of --admin-token-file";
+    if !view.access.is_granted(path, ends, request.headers()) {
+        let detail = "this needs the token of --admin-token-file, or a port that is bound to loopback and a caller of this machine";
         return problem(StatusCode::FORBIDDEN, detail);
     }
     let query = request.uri().query().unwrap_or_default();
