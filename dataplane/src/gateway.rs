@@ -223,6 +223,26 @@ impl Apply for Applier {
     }
 }
 
+/// Registers the metrics of the parts that count for themselves.
+fn register(metrics: &Metrics, settings: &GatewaySettings, events: &Arc<Events>) -> Result<(), StartError> {
+    metrics.registry().register(Box::new(EventCollector::new(events)?))?;
+    if let Some(fetches) = &settings.fetches {
+        metrics.registry().register(fetches.collector())?;
+    }
+    for metric in settings.country_database.iter().flat_map(|database| database.metrics()) {
+        metrics.registry().register(metric)?;
+    }
+    Ok(())
+}
+
+fn connection_counts(metrics: &Metrics) -> ConnectionCounts {
+    ConnectionCounts {
+        open: metrics.connections_open.clone(),
+        accepted: metrics.connections_accepted.clone(),
+        refused: metrics.connections_refused.clone(),
+    }
+}
+
 impl Gateway {
     /// Starts everything; answers 404 and is not ready until a snapshot is applied.
     ///
@@ -253,13 +273,8 @@ impl Gateway {
             health: health.clone(),
             live: live_delivers,
         })?);
-        metrics.registry().register(Box::new(EventCollector::new(&events)?))?;
-        if let Some(fetches) = &settings.fetches {
-            metrics.registry().register(fetches.collector())?;
-        }
-        for metric in settings.country_database.iter().flat_map(|database| database.metrics()) {
-            metrics.registry().register(metric)?;
-        }
+        register(&metrics, settings, &events)?;
+
         let view = View {
             metrics: metrics.clone(),
             health: health.clone(),
@@ -284,11 +299,7 @@ impl Gateway {
             memory: Arc::new(BodyMemory::new(limits.body_memory, held, refused)),
             limits: Arc::new(limits),
         });
-        let counts = ConnectionCounts {
-            open: metrics.connections_open.clone(),
-            accepted: metrics.connections_accepted.clone(),
-            refused: metrics.connections_refused.clone(),
-        };
+        let counts = connection_counts(&metrics);
         let start = |taking: &ListenerSettings| {
             let listener = Listener::start(taking, &parts, &health, counts);
             listener.map_err(io(format!("listen on {}", taking.address)))

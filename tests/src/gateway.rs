@@ -134,13 +134,18 @@ impl Gateway {
     #[must_use]
     pub fn printed(&self) -> String {
         let read = |name: &str| fs::read_to_string(self.folder.path().join(name)).unwrap_or_default();
-        format!("{}\n{}", read("stdout"), read("stderr"))
+        read("stdout") + &read("stderr")
     }
 
     /// Waits until it has printed a line with this text; the line, or nothing when patience ends.
     #[must_use]
     pub fn wait_printed(&self, text: &str) -> String {
-        let find = || self.printed().lines().find(|line| line.contains(text)).map(str::to_owned);
+        // A line without its end is still being written.
+        let find = || {
+            let printed = self.printed();
+            let mut whole = printed.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+            whole.find(|line| line.contains(text)).map(|line| line.trim_end().to_owned())
+        };
         self.wait_until(|| find().is_some());
         find().unwrap_or_default()
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
@@ -17,7 +18,7 @@ use super::shards::{
     Depths, Identity, NamedShard, Reach, Remote, RemoteError, Role, ServeError, Server, Shards, Watched,
 };
 use super::share::{Live, Share};
-use super::spool::{self, Shard, SpoolError};
+use super::spool::{self, Shard, SpoolError, StoreId};
 use super::{Brokered, Counters, EventPath};
 use crate::health::Health;
 
@@ -143,6 +144,46 @@ pub struct Events {
     remote: Option<Runtime>,
 }
 
+/// What accepting, keeping and delivering beside a broker have in common.
+struct Linked {
+    shards: Shards,
+    claims: Option<Claims>,
+    publisher: Arc<Publisher>,
+    counters: Arc<Counters>,
+}
+
+impl Linked {
+    fn beside(&self, name: Arc<str>, store: StoreId, partitions: NonZeroU16) -> Beside {
+        Beside {
+            name,
+            store,
+            shards: self.shards.clone(),
+            claims: self.claims.clone(),
+            publisher: self.publisher.clone(),
+            partitions,
+            counters: self.counters.clone(),
+        }
+    }
+
+    fn partition_settings(
+        &self,
+        destinations: Arc<dyn Destinations>,
+        guard: AddressGuard,
+        health: Arc<Health>,
+    ) -> PartitionSettings {
+        PartitionSettings {
+            destinations,
+            shards: self.shards.clone(),
+            claims: self.claims.clone(),
+            guard,
+            counters: self.counters.clone(),
+            health,
+            publisher: self.publisher.clone(),
+            preferred: Box::new(BTreeSet::new),
+        }
+    }
+}
+
 impl Events {
     /// Starts what the role asks for.
     ///
@@ -187,43 +228,28 @@ impl Events {
         let claims = from.redis.clone().map(Claims::start).transpose()?;
         let publisher = Arc::new(Publisher::start(from.broker.clone())?);
         let partitions = from.broker.partitions;
-        let deliver = match &shard {
-            None => None,
-            Some(shard) => {
-                let beside = Beside {
-                    name: from.shard.clone(),
-                    store: shard.store(),
-                    shards: shards.clone(),
-                    claims: claims.clone(),
-                    publisher: publisher.clone(),
-                    partitions,
-                    counters: counters.clone(),
-                };
-                let queue = shard.queue()?;
-                let started = Deliver::start(queue, destinations.clone(), guard.clone(), Some(beside), health.clone());
-                Some(started.map_err(EventsError::Thread)?)
-            }
+        let linked = Linked {
+            shards: shards.clone(),
+            claims: claims.clone(),
+            publisher: publisher.clone(),
+            counters: counters.clone(),
         };
-        let beside =
-            |shard: &Arc<Shard>| Arc::new(Replays::beside_broker(shard.clone(), judge.clone(), claims.clone()));
-        let replays = shard.as_ref().map(beside);
+
+        let start = |shard: &Arc<Shard>| {
+            let beside = linked.beside(from.shard.clone(), shard.store(), partitions);
+            let queue = shard.queue()?;
+            let started = Deliver::start(queue, destinations.clone(), guard.clone(), Some(beside), health.clone());
+            started.map_err(EventsError::Thread)
+        };
+        let deliver = shard.as_ref().map(start).transpose()?;
+        let replays = |shard: &Arc<Shard>| Arc::new(Replays::beside_broker(shard.clone(), judge, claims.clone()));
+        let replays = shard.as_ref().map(replays);
         let server = serve(&from, shard.as_ref().zip(replays.as_ref()), &health)?;
-        let (consumer, delivering) = if role.delivers() {
-            let settings = PartitionSettings {
-                destinations,
-                shards: shards.clone(),
-                claims: claims.clone(),
-                guard,
-                counters: counters.clone(),
-                health,
-                publisher: publisher.clone(),
-                preferred: Box::new(BTreeSet::new),
-            };
-            let (consumer, partitions) = consume(&from, live, settings)?;
-            (Some(consumer), Some(partitions))
-        } else {
-            (None, None)
-        };
+
+        let settings = linked.partition_settings(destinations.clone(), guard.clone(), health.clone());
+        let consuming = role.delivers().then(|| consume(&from, live, settings)).transpose()?;
+        let (consumer, delivering) = consuming.unzip();
+
         let depths = keep_in_touch(remote.as_ref(), (&shards, watched), &counters, role);
         let brokered = Brokered {
             claims: claims.clone(),

@@ -286,7 +286,7 @@ mod tests {
         assert!(holders.unwritten().is_none(), "it is written once");
         let next = Holders::default();
         next.resume(record);
-        assert_eq!(next.tenants(), [globex.clone()]);
+        assert_eq!(next.tenants(), std::slice::from_ref(&globex));
         next.gone(&globex, 500);
         next.holds(&acme, &phones(&["9"]), 500);
         let since = |since_ms| next.held_elsewhere(&entry("9"), &acme, since_ms);

@@ -111,6 +111,21 @@ fn counter(registry: &Registry, name: &str, help: &str) -> prometheus::Result<In
     Ok(metric)
 }
 
+const WOULD_REFUSE: &str = "Requests that a policy in mode Audit would have refused";
+const WOULD_ACT: &str = "Requests on which a policy in mode Audit that refuses nothing would have acted";
+const ATTEMPTS: &str =
+    "Attempts to reach an upstream; outcome is the class of the answer's status, or the reason why there is none";
+const REFUSED_BODIES: &str = "Request bodies refused because the process held as many bytes as it may";
+const APPLY: &str = "From a change of the snapshot that came until it was in force";
+const RANGES: &str =
+    "The date of a provider's ranges in force, in seconds since the epoch; of several lists, the oldest";
+const UNWRITTEN: &str = "Files of the last good that the volume has not taken yet";
+fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+    let metric = IntGauge::new(name, help)?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
 impl Metrics {
     /// Declares every metric.
     ///
@@ -123,34 +138,15 @@ impl Metrics {
                 .buckets(DURATION_BUCKETS.to_vec());
         let duration = HistogramVec::new(durations, &["tenant", "traffic"])?;
         r.register(Box::new(duration.clone()))?;
-        let connections_open = IntGauge::new("postern_connections_open", "Downstream connections that are open")?;
-        r.register(Box::new(connections_open.clone()))?;
-        let body_memory = IntGauge::new("postern_body_memory_bytes", "Bytes of request bodies that are held")?;
-        r.register(Box::new(body_memory.clone()))?;
-        let tunnels_open = IntGauge::new("postern_tunnels_open", "WebSocket tunnels that are open")?;
-        r.register(Box::new(tunnels_open.clone()))?;
-        let last_good_unwritten =
-            IntGauge::new("postern_last_good_unwritten", "Files of the last good that the volume has not taken yet")?;
-        r.register(Box::new(last_good_unwritten.clone()))?;
         Ok(Self {
             requests: counters(&r, "postern_requests_total", "Requests answered", &["tenant", "traffic", "status"])?,
             refusals: counters(&r, "postern_refusals_total", "Requests the gateway said no to", &["tenant", "reason"])?,
-            would_refuse: counters(
-                &r,
-                "postern_would_refuse_total",
-                "Requests that a policy in mode Audit would have refused",
-                &["tenant", "filter", "reason"],
-            )?,
-            would_act: counters(
-                &r,
-                "postern_would_act_total",
-                "Requests on which a policy in mode Audit that refuses nothing would have acted",
-                &["tenant", "filter", "reason"],
-            )?,
+            would_refuse: counters(&r, "postern_would_refuse_total", WOULD_REFUSE, &["tenant", "filter", "reason"])?,
+            would_act: counters(&r, "postern_would_act_total", WOULD_ACT, &["tenant", "filter", "reason"])?,
             upstream_attempts: AttemptCounters::new(counters(
                 &r,
                 "postern_upstream_attempts_total",
-                "Attempts to reach an upstream; outcome is the class of the answer's status, or the reason why there is none",
+                ATTEMPTS,
                 &["tenant", "route", "upstream", "outcome"],
             )?),
             breaker_state: gauges(
@@ -165,11 +161,7 @@ impl Metrics {
                 "postern_connections_refused_total",
                 "Downstream connections closed because a budget was spent",
             )?,
-            body_memory_refused: counter(
-                &r,
-                "postern_body_memory_refused_total",
-                "Request bodies refused because the process held as many bytes as it may",
-            )?,
+            body_memory_refused: counter(&r, "postern_body_memory_refused_total", REFUSED_BODIES)?,
             tunnels_ended: counters(
                 &r,
                 "postern_tunnels_ended_total",
@@ -178,23 +170,13 @@ impl Metrics {
             )?,
             access_log_dropped: counter(&r, "postern_access_log_dropped_total", "Access-log lines dropped")?,
             snapshots_applied: counter(&r, "postern_snapshots_applied_total", "Snapshots applied")?,
-            snapshot_apply: histogram(
-                &r,
-                "postern_snapshot_apply_seconds",
-                "From a change of the snapshot that came until it was in force",
-                APPLY_BUCKETS,
-            )?,
-            provider_ranges: gauges(
-                &r,
-                "postern_provider_ranges_timestamp_seconds",
-                "The date of a provider's ranges in force, in seconds since the epoch; of several lists, the oldest",
-                &["provider"],
-            )?,
+            snapshot_apply: histogram(&r, "postern_snapshot_apply_seconds", APPLY, APPLY_BUCKETS)?,
+            provider_ranges: gauges(&r, "postern_provider_ranges_timestamp_seconds", RANGES, &["provider"])?,
             objects: gauges(&r, "postern_objects", "Objects of the snapshot by state", &["state"])?,
-            last_good_unwritten,
-            body_memory,
-            tunnels_open,
-            connections_open,
+            last_good_unwritten: gauge(&r, "postern_last_good_unwritten", UNWRITTEN)?,
+            body_memory: gauge(&r, "postern_body_memory_bytes", "Bytes of request bodies that are held")?,
+            tunnels_open: gauge(&r, "postern_tunnels_open", "WebSocket tunnels that are open")?,
+            connections_open: gauge(&r, "postern_connections_open", "Downstream connections that are open")?,
             duration,
             registry: r,
         })

@@ -117,22 +117,27 @@ pub fn compile(
         max_body_size,
         mode: spec.mode.sent(),
     };
-    let fields = problems.fields_since(first);
-    let lost = [
-        ("spec.verification", spec.verification.is_some() && ir.verification.is_none()),
-        ("spec.sourceAddresses", spec.source_addresses.is_some() && ir.addresses.is_none()),
-        ("spec.clientCertificate", spec.client_certificate.is_some() && ir.client_certificate.is_none()),
-        ("spec.replay", spec.replay.is_some() && ir.replay_window_secs.is_none()),
-        ("spec.schema", spec.schema.as_ref().is_some_and(|block| block.mode.runs()) && ir.schema.is_none()),
-    ];
     // A security block that came to nothing refuses, even should its compile step have recorded no problem.
-    let lost = lost.into_iter().filter_map(|(field, lost)| lost.then(|| field.to_owned()));
-    let fields = fields.into_iter().chain(lost);
+    let fields = problems.fields_since(first).into_iter().chain(lost_security(spec, &ir));
     classify(&mut ir, fields.chain(around.unread.iter().cloned()), foreign.as_deref());
     replay::doubts(&ir, problems.at("replay"));
 
     let known = !around.unread.iter().any(|path| path == "spec.match");
     Some(ir).filter(|ir| known && ir.entrance.is_some() == spec.entrance.is_some())
+}
+
+/// Returns the security blocks of the spec that the IR does not have.
+fn lost_security(spec: &WebhookSourceSpec, ir: &WebhookSourceIr) -> Vec<String> {
+    let wants_schema = spec.schema.as_ref().is_some_and(|block| block.mode.runs());
+    let blocks = [
+        ("spec.verification", spec.verification.is_some(), ir.verification.is_some()),
+        ("spec.sourceAddresses", spec.source_addresses.is_some(), ir.addresses.is_some()),
+        ("spec.clientCertificate", spec.client_certificate.is_some(), ir.client_certificate.is_some()),
+        ("spec.replay", spec.replay.is_some(), ir.replay_window_secs.is_some()),
+        ("spec.schema", wants_schema, ir.schema.is_some()),
+    ];
+    let lost = blocks.into_iter().filter(|(_, wanted, compiled)| *wanted && !compiled);
+    lost.map(|(field, ..)| field.to_owned()).collect()
 }
 
 /// Notes what could not be compiled, by what it decides. `foreign` is a destination that is another's and not granted:

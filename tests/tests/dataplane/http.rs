@@ -1,11 +1,22 @@
 //! One unambiguous request, or none.
 
-use tests::client::{Client, Protocol, both, get, post, request};
+use tests::client::{Answer, Client, Protocol, both, get, post, request};
 use tests::gateway::Gateway;
 use tests::manifests::route;
 use tests::upstream::Upstream;
 
 use super::{HOST, acme, start};
+
+/// The answer is a problem document, and the access log says the same.
+fn assert_malformed(name: &str, answer: &Answer, gateway: &Gateway) {
+    assert_eq!(answer.status, 400, "{name}: {}", answer.text());
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{name}");
+    assert!(["malformed_request", "ambiguous_path"].contains(&answer.reason().as_str()), "{name}: {}", answer.text());
+    assert!(!answer.json()["detail"].as_str().unwrap_or_default().is_empty(), "{name}");
+    let id = answer.header("x-request-id").unwrap_or_default();
+    let line: serde_json::Value = serde_json::from_str(&gateway.wait_printed(id)).unwrap();
+    assert_eq!((line["status"].as_u64(), line["reason"].as_str()), (Some(400), Some(&*answer.reason())), "{name}");
+}
 
 #[test]
 fn what_two_parties_could_read_in_two_ways_reaches_no_upstream() {
@@ -53,17 +64,7 @@ fn what_two_parties_could_read_in_two_ways_reaches_no_upstream() {
         let mut client = Client::connect(gateway.address).unwrap();
         client.send(bytes.as_bytes()).unwrap();
         let answer = client.answer(false).unwrap_or_else(|error| panic!("{name}: {error}\n{}", gateway.printed()));
-        assert_eq!(answer.status, 400, "{name}: {}", answer.text());
-        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{name}");
-        assert!(
-            ["malformed_request", "ambiguous_path"].contains(&answer.reason().as_str()),
-            "{name}: {}",
-            answer.text()
-        );
-        assert!(!answer.json()["detail"].as_str().unwrap_or_default().is_empty(), "{name}");
-        let id = answer.header("x-request-id").unwrap_or_default();
-        let line: serde_json::Value = serde_json::from_str(&gateway.wait_printed(id)).unwrap();
-        assert_eq!((line["status"].as_u64(), line["reason"].as_str()), (Some(400), Some(&*answer.reason())), "{name}");
+        assert_malformed(name, &answer, &gateway);
     }
     let of = |reason| {
         let labels = |tenant: &str| format!("postern_refusals_total{{reason=\"{reason}\",tenant=\"{tenant}\"}}");

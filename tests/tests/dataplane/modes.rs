@@ -71,6 +71,7 @@ const SECRET: &str = "canary-genesys-token";
 
 fn cases() -> Vec<Case> {
     let mut cases = inbound();
+    cases.extend(cross_origin());
     cases.extend(outbound());
     cases.extend(of_sources());
     cases
@@ -105,35 +106,6 @@ fn inbound() -> Vec<Case> {
             ..base
         },
         Case {
-            name: "cors of an origin that may not call",
-            targets: LEVELS,
-            block: "cors: {allowOrigins: [\"https://app.example\"], allowMethods: [GET], mode: MODE}",
-            requests: |host| vec![preflight(host, "https://other.example")],
-            enforced: "403 origin_denied",
-            recorded: ("would_refuse", "cors:origin_denied"),
-            ..base
-        },
-        Case {
-            name: "cors of a preflight",
-            targets: LEVELS,
-            block: "cors: {allowOrigins: [\"https://app.example\"], allowMethods: [GET], mode: MODE}",
-            requests: |host| vec![preflight(host, "https://app.example")],
-            enforced: "204",
-            recorded: ("would_act", "cors"),
-            ..base
-        },
-        Case {
-            name: "cors of a call",
-            targets: LEVELS,
-            block: "cors: {allowOrigins: [\"https://app.example\"], allowMethods: [GET], mode: MODE}",
-            requests: |host| vec![get(host, "/echo").header("origin", "https://app.example")],
-            seen: |answer| answer.header("access-control-allow-origin").unwrap_or("none").to_owned(),
-            enforced: "https://app.example",
-            otherwise: "none",
-            recorded: ("would_act", "cors"),
-            ..base
-        },
-        Case {
             name: "requestSchema",
             targets: &[Rule],
             block: "requestSchema: {configMapRef: {name: schemas, key: any.json}, mode: MODE}",
@@ -157,6 +129,38 @@ fn inbound() -> Vec<Case> {
 
 fn preflight(host: &str, origin: &str) -> Request {
     request("OPTIONS", host, "/echo").header("origin", origin).header("access-control-request-method", "GET")
+}
+
+fn cross_origin() -> Vec<Case> {
+    let base = Case {
+        name: "cors of an origin that may not call",
+        targets: LEVELS,
+        block: "cors: {allowOrigins: [\"https://app.example\"], allowMethods: [GET], mode: MODE}",
+        requests: |host| vec![preflight(host, "https://other.example")],
+        seen: status,
+        enforced: "403 origin_denied",
+        otherwise: "200",
+        recorded: ("would_refuse", "cors:origin_denied"),
+    };
+    vec![
+        Case {
+            name: "cors of a preflight",
+            requests: |host| vec![preflight(host, "https://app.example")],
+            enforced: "204",
+            recorded: ("would_act", "cors"),
+            ..base
+        },
+        Case {
+            name: "cors of a call",
+            requests: |host| vec![get(host, "/echo").header("origin", "https://app.example")],
+            seen: |answer| answer.header("access-control-allow-origin").unwrap_or("none").to_owned(),
+            enforced: "https://app.example",
+            otherwise: "none",
+            recorded: ("would_act", "cors"),
+            ..base
+        },
+        base,
+    ]
 }
 
 fn outbound() -> Vec<Case> {
