@@ -42,7 +42,7 @@ impl Scale {
 pub struct Seen {
     /// Whether the promise held.
     pub held: bool,
-    /// The numbers, or the first input that broke the promise.
+    /// The numbers, or the inputs that broke the promise.
     pub what: String,
 }
 
@@ -52,7 +52,7 @@ impl Seen {
     pub fn of(broken: &[String], tried: usize) -> Self {
         let what = match broken.first() {
             None => format!("{tried} tried"),
-            Some(first) => format!("{} of {tried} broke it; the first: {first}", broken.len()),
+            Some(_) => format!("{} of {tried} broke it: {}", broken.len(), broken.join("; ")),
         };
         Self { held: broken.is_empty(), what }
     }

@@ -70,13 +70,23 @@ const SPELLINGS: &[&str] = &[
 fn could_be_admin(target: &str) -> bool {
     let path = target.split(['?', '#']).next().unwrap_or_default();
     let mut decoded = path.to_owned();
-    for (from, to) in [("%2f", "/"), ("%2F", "/"), ("%5c", "/"), ("%5C", "/"), ("\\", "/"), ("%2e", "."), ("%2E", ".")]
-    {
+    for (from, to) in [
+        ("%2f", "/"),
+        ("%2F", "/"),
+        ("%5c", "/"),
+        ("%5C", "/"),
+        ("\\", "/"),
+        ("%2e", "."),
+        ("%2E", "."),
+        ("%3b", ";"),
+        ("%3B", ";"),
+        ("%00", "\0"),
+    ] {
         decoded = decoded.replace(from, to);
     }
     let mut segments: Vec<&str> = Vec::new();
     for segment in decoded.split('/') {
-        match segment.split([';', '%']).next().unwrap_or_default() {
+        match segment.split([';', '\0']).next().unwrap_or_default() {
             "" | "." => {}
             ".." => drop(segments.pop()),
             name => segments.push(name),
@@ -97,6 +107,7 @@ pub(super) fn guarded(_: Scale) -> io::Result<Seen> {
         let _ = client.answer(false);
         broken.extend(passed(&world, before, "HTTP/1.1", target));
 
+        let before = world.upstream.received().len();
         let mut frames = Frames::connect(world.gateway.address, 65_535)?;
         let fields = [(":method", "GET"), (":scheme", "http"), (":authority", HOST), (":path", *target)];
         frames.request(1, &fields, true)?;
