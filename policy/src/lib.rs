@@ -45,6 +45,7 @@ pub mod client_certificate;
 pub mod compression;
 pub mod cors;
 pub mod costly;
+pub mod credentials;
 pub mod fallback;
 pub mod headers;
 #[cfg(feature = "crd")]

@@ -78,6 +78,7 @@ pub const SETTINGS: &[Setting] = &[
     row(Kind::Route, "rules[].authentication", InboundSecurity),
     row(Kind::Route, "rules[].authorization", InboundSecurity),
     row(Kind::Route, "rules[].authorizationMode", InboundSecurity),
+    row(Kind::Route, "rules[].credentials", InboundSecurity),
     row(Kind::Route, "rules[].addresses", InboundSecurity),
     row(Kind::Route, "rules[].cors", InboundSecurity),
     row(Kind::Route, "rules[].securityHeaders", Traffic),

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use policy::authorization::authorize;
 use policy::cors::Cors;
 use policy::costly::Costly;
+use policy::credentials;
 use policy::error::chain;
 use policy::headers::SecurityHeaders;
 use policy::refusal::{Extra, Reason, Refusal};
@@ -220,7 +221,7 @@ async fn forward(
     core.account(&mut parsed, &tenant.name, sender);
     ended.enter(tenant)?;
     let upgrade = websocket(&mut parsed)?;
-    prepare(&mut parsed, rule, ids, caller.as_deref(), upgrade.is_some());
+    prepare(&mut parsed, (tenant, rule), ids, caller.as_deref(), upgrade.is_some());
     let (target, method, host) = (parsed.target(), parsed.method.clone(), Box::from(parsed.head().host));
     // The charge lasts until the upstream has answered: an attempt may send the bytes again.
     let (body, _charge) = schema::body(core, rule, (&method, &parsed.headers), parsed.body, ended).await?;
@@ -313,8 +314,18 @@ fn refusal(error: ForwardError) -> Refusal {
 }
 
 /// The head as the upstream gets it.
-fn prepare(parsed: &mut Parsed, rule: &Rule, ids: &Ids, caller: Option<&Caller>, upgrade: bool) {
+fn prepare(
+    parsed: &mut Parsed,
+    (tenant, rule): (&TenantRuntime, &Rule),
+    ids: &Ids,
+    caller: Option<&Caller>,
+    upgrade: bool,
+) {
     parsed.strip_identity(&rule.forwarded_names);
+    for name in &rule.removed_credentials {
+        parsed.headers.remove(name);
+    }
+    identify(&mut parsed.headers, tenant, caller);
     parsed.forwarded();
     ids.apply(&mut parsed.headers);
     for (name, value) in caller.iter().flat_map(|caller| &caller.forward) {
@@ -326,6 +337,23 @@ fn prepare(parsed: &mut Parsed, rule: &Rule, ids: &Ids, caller: Option<&Caller>,
     }
     // The exchange writes its own framing.
     parsed.headers.remove(CONTENT_LENGTH);
+}
+
+/// Tells the upstream who calls, in fields that nobody outside can set.
+fn identify(headers: &mut HeaderMap, tenant: &TenantRuntime, caller: Option<&Caller>) {
+    headers.insert(credentials::TENANT, tenant.field.clone());
+    let Some(caller) = caller else {
+        headers.insert(credentials::AUTH, credentials::NOBODY);
+        return;
+    };
+    headers.insert(credentials::AUTH, credentials::VERIFIED);
+    for (name, value) in
+        [(credentials::CALLER, credentials::caller(caller)), (credentials::ROLES, credentials::roles(caller))]
+    {
+        if let Some(value) = value {
+            headers.insert(name, value);
+        }
+    }
 }
 
 /// The way to change the protocol, when WebSocket is asked for; any other upgrade is left out of the request,

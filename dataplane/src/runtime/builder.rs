@@ -5,9 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
+use http::HeaderName;
+use http::header::AUTHORIZATION;
 use policy::attach::Attached;
 use policy::authentication::{Authenticator, Methods};
 use policy::cors::Cors;
+use policy::credentials::Credentials;
 use policy::headers::{HeadersError, SecurityHeaders};
 use policy::mode::Mode;
 use policy::names::{ObjectRef, TenantName};
@@ -171,6 +174,8 @@ impl Builder {
         let policies = snapshot.rate_limits.iter().filter(|policy| policy.covers_rule(object, &ir.name));
         broken_security.extend(policies.flat_map(RateLimitIr::refuses));
         let schema = super::schema(ir.request_schema.as_ref(), "requestSchema", &mut broken_security);
+        let authentication = authenticator(&ir.authentication, methods);
+        let removed_credentials = removed_credentials(ir, authentication.as_ref());
         Ok(Rule {
             object: object.to_string().into(),
             name: ir.name.clone(),
@@ -179,12 +184,13 @@ impl Builder {
             broken_traffic: ir.broken_traffic.clone(),
             addresses,
             cors,
-            authentication: authenticator(&ir.authentication, methods),
+            authentication,
             authorization,
             limits,
             schema,
             security_headers: Guard::build(ir.security_headers.as_ref(), SecurityHeaders::new)?,
             forwarded_names: methods.forwarded_names().cloned().collect(),
+            removed_credentials,
             timeouts: ir.timeouts.clone(),
             retry: Guard::build(ir.retry.as_ref(), |ir| Ok::<_, BuildError>(Box::new(ir.clone())))?,
             fallback: Guard::build(ir.fallback.as_ref(), |ir| Ok::<_, BuildError>(ir.clone()))?,
@@ -228,6 +234,21 @@ fn authenticator(
 ) -> Option<Guard<Authenticator>> {
     let built = Guard::build(Some(attached), |ir| Ok::<_, std::convert::Infallible>(Authenticator::new(ir, methods)));
     built.unwrap_or_default()
+}
+
+/// Only what the rule's own methods take is removed: API keys unless the rule forwards them, and tokens where another
+/// party's server is among the backends.
+fn removed_credentials(ir: &RuleIr, guard: Option<&Guard<Authenticator>>) -> Vec<HeaderName> {
+    let Some(Guard { decider, .. }) = guard else { return Vec::new() };
+    let leaves = ir.backends.iter().any(|backend| matches!(backend.upstream, UpstreamKey::Url { .. }));
+    let mut fields: Vec<HeaderName> = match ir.credentials {
+        Credentials::Remove => decider.key_fields().cloned().collect(),
+        Credentials::Forward => Vec::new(),
+    };
+    if leaves && decider.takes_tokens() {
+        fields.push(AUTHORIZATION);
+    }
+    fields
 }
 
 /// Adds every match to a matcher that is thrown away, so that a tenant is never put together in part.

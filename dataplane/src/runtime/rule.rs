@@ -50,6 +50,8 @@ pub struct Rule {
     pub security_headers: Option<Guard<SecurityHeaders>>,
     /// Header fields that the tenant's methods forward: from outside they are always removed.
     pub forwarded_names: Vec<HeaderName>,
+    /// Header fields with credentials that the upstream must not get.
+    pub removed_credentials: Vec<HeaderName>,
     /// Deadlines.
     pub timeouts: TimeoutsIr,
     /// Retries.

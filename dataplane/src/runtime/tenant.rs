@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use http::HeaderValue;
 use policy::attach::Origin;
 use policy::error::chain;
 use policy::names::{ObjectRef, TenantName};
@@ -42,6 +43,8 @@ pub enum Object {
 pub struct TenantRuntime {
     /// Its name.
     pub name: TenantName,
+    /// Its name as upstreams are told it.
+    pub field: HeaderValue,
     /// Its place in time.
     pub revision: Revision,
     /// The tenant itself.
@@ -145,11 +148,14 @@ impl TenantRuntime {
             }
         }
         let cors_rule = objects.iter().find_map(with_tenant_cors);
+        // The name of a Tenant is that of a Kubernetes object: it can stand in a header field.
+        let field = HeaderValue::from_str(name.as_str()).unwrap_or(HeaderValue::from_static(""));
         let agreement = Agreement::new(&name, &base.identifiers);
         let revision = snapshot.revision;
         Self {
             agreement,
             name,
+            field,
             revision,
             base,
             metrics,

@@ -9,7 +9,9 @@ use policy::problem::{Problem, Problems};
 use policy::route::settings::{self, Level, Settings};
 use policy::route::{self, RouteIr, RouteSpec, Surroundings};
 use policy::snapshot::{Blob, ContentHash, Footprint, ObjectEntry, ObjectIr, ObjectState, Revision, TenantSnapshot};
-use policy::tenant::{GatewaysSpec, TenantIr, compile_ceilings, compile_identifiers, compile_methods, method_name};
+use policy::tenant::{
+    GatewaysSpec, MethodIr, TenantIr, compile_ceilings, compile_identifiers, compile_methods, method_name,
+};
 use policy::upstream::{ServicePort, UpstreamKey};
 use policy::webhook_source::{self, SourceSurroundings, WebhookSourceIr, WebhookSourceSpec};
 
@@ -108,9 +110,11 @@ fn route(
     let object = &declared.meta.object;
     let refs = outer.refs(object);
     let footprint = footprint::of_route(&declared.written.value(), &slice.hostnames);
+    let key_methods: Vec<Arc<str>> = base.methods.iter().filter_map(of_keys).collect();
     let around = Surroundings {
         tenant: settings,
         methods,
+        key_methods: &key_methods,
         hostnames: &slice.hostnames,
         max_body_size: base.ceilings.max_body_size,
         refs: &refs,
@@ -185,6 +189,14 @@ fn entry<S>(
         }
     });
     ObjectEntry { object: declared.meta.object.clone(), uid: Arc::clone(&declared.meta.uid), footprint, state }
+}
+
+/// The name of a method that takes API keys.
+fn of_keys(method: &MethodIr) -> Option<Arc<str>> {
+    match method {
+        MethodIr::ApiKey(keys) => Some(Arc::clone(&keys.name)),
+        MethodIr::Jwt(_) | MethodIr::Broken(_) => None,
+    }
 }
 
 /// SHA-256 of the encoded content. What cannot be encoded has an all-zero hash, which no content has.

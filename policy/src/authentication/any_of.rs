@@ -108,6 +108,20 @@ impl Authenticator {
         self.methods.is_none()
     }
 
+    /// The header fields that carry the API keys of its methods.
+    pub fn key_fields(&self) -> impl Iterator<Item = &HeaderName> {
+        self.methods.iter().flatten().filter_map(|method| match &**method {
+            Method::ApiKey(_, keys) => Some(keys.header()),
+            Method::Jwt(_) | Method::Broken(_) => None,
+        })
+    }
+
+    /// Whether one of its methods takes bearer tokens.
+    #[must_use]
+    pub fn takes_tokens(&self) -> bool {
+        self.methods.iter().flatten().any(|method| matches!(**method, Method::Jwt(_)))
+    }
+
     /// Who the request is from; nobody (`None`) on an open rule. Of several credentials each must hold, the
     /// first in the rule's order says who it is, and none may name another tenant than the others.
     ///

@@ -28,6 +28,8 @@ pub struct Surroundings<'a> {
     pub tenant: &'a Settings,
     /// The names of the tenant's methods.
     pub methods: &'a [Arc<str>],
+    /// Those of them that take API keys.
+    pub key_methods: &'a [Arc<str>],
     /// The tenant's hosts, those that it really holds.
     pub hostnames: &'a [Hostname],
     /// The tenant's ceiling.
@@ -123,6 +125,7 @@ fn draft(
     let levels = Levels { rule: &rule, route, tenant: around.tenant };
     let (mut security, mut traffic) = (Vec::new(), Vec::new());
     let authentication = authentication(&levels, around.methods, &mut security, problems);
+    key_goes_no_more(spec, &authentication, around.key_methods, problems);
     let matches_field = problems.at("matches").field().to_owned();
     let matches_unread = around.unread.contains(&matches_field);
     let (matches, mut broken_matches) = match matches_unread {
@@ -161,6 +164,7 @@ fn draft(
         circuit_breaker: levels.pick(|settings| settings.circuit_breaker.as_ref(), &mut traffic),
         fallback: levels.pick(|settings| settings.fallback.as_ref(), &mut traffic),
         on_failure: levels.pick(|settings| settings.on_failure.as_ref(), &mut traffic),
+        credentials: spec.credentials.unwrap_or_default(),
         max_body_size: max_body.min(around.max_body_size),
         backends,
         broken_security: distinct(security),
@@ -213,6 +217,25 @@ fn unread(
             Class::InboundSecurity | Class::OutboundSecurity => security.push(path.as_str().into()),
             Class::Traffic => traffic.push(path.as_str().into()),
         }
+    }
+}
+
+/// Until version 0.2 the upstream got the key: whoever relies on that must learn of it.
+fn key_goes_no_more(
+    spec: &RuleSpec,
+    authentication: &Attached<AuthenticationIr>,
+    key_methods: &[Arc<str>],
+    problems: &mut Problems<'_>,
+) {
+    let takes_keys = match &authentication.ir {
+        AuthenticationIr::None => false,
+        AuthenticationIr::AnyOf(names) => names.iter().any(|name| key_methods.contains(name)),
+    };
+    if spec.credentials.is_none() && takes_keys && authentication.mode.runs() {
+        problems.at("credentials").warn(
+            "is not written: the upstream does not get the API key any more, but x-postern-caller",
+            "write credentials: Remove when that is right, credentials: Forward when the service needs the key itself",
+        );
     }
 }
 

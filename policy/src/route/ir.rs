@@ -10,6 +10,7 @@ use crate::authentication::AuthenticationIr;
 use crate::authorization::AuthorizationIr;
 use crate::circuit_breaker::CircuitBreakerIr;
 use crate::cors::CorsIr;
+use crate::credentials::Credentials;
 use crate::fallback::FallbackIr;
 use crate::headers::SecurityHeadersIr;
 use crate::ip_allow::IpAllowIr;
@@ -135,6 +136,9 @@ pub struct RuleIr {
     pub fallback: Option<Attached<FallbackIr>>,
     /// What becomes of a request that the upstream did not answer.
     pub on_failure: Option<Attached<OnFailureIr>>,
+    /// What becomes of the credential that proved the caller.
+    #[serde(default, skip_serializing_if = "Credentials::is_default")]
+    pub credentials: Credentials,
     /// The largest request body in bytes, the tenant's ceiling included.
     pub max_body_size: u64,
     /// Where it goes; weights add up to more than 0, or the rule answers `no_endpoint`.

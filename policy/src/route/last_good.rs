@@ -63,6 +63,7 @@ fn take_traffic(rule: &mut RuleIr, good: &RuleIr, namespace: &str) -> bool {
         name: _,
         matches: _,
         path_forms: _,
+        credentials: _,
         broken_security: _,
         broken_traffic: _,
         addresses: _,

@@ -10,6 +10,7 @@ use crate::authorization::GrantSpec;
 use crate::circuit_breaker::CircuitBreakerSpec;
 use crate::compression::CompressionSpec;
 use crate::cors::CorsSpec;
+use crate::credentials::Credentials;
 use crate::fallback::FallbackSpec;
 use crate::headers::SecurityHeadersSpec;
 use crate::ip_allow::IpAllowSpec;
@@ -194,6 +195,9 @@ pub struct RuleSpec {
     /// Whether `authorization` enforces, audits or rests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authorization_mode: Option<Mode>,
+    /// What becomes of the API key that proved the caller; Remove when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Credentials>,
     /// Which addresses may call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub addresses: Option<IpAllowSpec>,

@@ -77,3 +77,40 @@ fn a_websocket_passes_in_both_directions() {
     assert_eq!((answer.status, answer.header("upgrade")), (101, Some("websocket")));
     assert_eq!(client.raw(5).unwrap(), b"hello");
 }
+
+#[test]
+fn attempts_count_by_route_and_outcome_and_a_refusal_of_the_breaker_is_none() {
+    both(|_| {
+        let upstream = Upstream::start(|received| match received.line.split(' ').nth(1) {
+            Some("/500") => Reply::Status(500, String::new()),
+            Some("/close") => Reply::Close,
+            _ => Reply::Status(204, String::new()),
+        })
+        .unwrap();
+        let gateway = start(&upstream, "      circuitBreaker: {consecutiveFailures: 3, openFor: 600s}");
+        let statuses: Vec<u16> = ["/", "/500", "/500", "/close", "/", "/"]
+            .iter()
+            .map(|path| get(HOST, path).send(gateway.address).unwrap().status)
+            .collect();
+        assert_eq!(statuses, [204, 500, 500, 502, 503, 503]);
+        gateway.wait_until(|| gateway.printed().matches("breaker_open").count() >= 2);
+        let metrics = gateway.metrics();
+        let attempts: Vec<&str> = metrics
+            .lines()
+            .filter_map(|line| line.strip_prefix("postern_upstream_attempts_total{outcome=\"")?.split_once('"'))
+            .map(|(outcome, rest)| {
+                assert!(rest.starts_with(",route=\"acme/echo\",tenant=\"acme\",upstream="), "{rest}");
+                outcome
+            })
+            .collect();
+        assert_eq!(attempts, ["2xx", "5xx", "upstream_failed"]);
+        let total: u64 = metrics
+            .lines()
+            .filter(|line| line.starts_with("postern_upstream_attempts_total{"))
+            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok())
+            .sum();
+        assert_eq!(total, 4);
+        let line = gateway.wait_printed("\"path\":\"/close\"");
+        assert!(line.contains("\"detail\":") && line.contains("\"upstream_us\":"), "{line}");
+    });
+}

@@ -4,6 +4,7 @@
 mod addresses;
 mod bounds;
 mod browser;
+mod callers;
 mod clocks;
 mod cors;
 mod drain;
