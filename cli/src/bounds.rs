@@ -6,7 +6,7 @@ use dataplane::http::HttpLimits;
 
 use crate::run::{duration, size};
 
-/// What one connection, one body and one tunnel may cost.
+/// Bounds of one connection, one body and one tunnel.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BoundArgs {
     /// How long a connection may be idle between two requests.

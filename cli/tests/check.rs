@@ -70,7 +70,7 @@ metadata: {name: acme}
 spec: {namespaces: {names: [acme]}, hostnames: [a.example]}
 ";
 
-/// What `check` of one file says at its end, and its exit code.
+/// Returns the last line that `check` prints for one file, and its exit code.
 fn summary(name: &str, content: &str) -> (Option<i32>, String) {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join(name), content).unwrap();

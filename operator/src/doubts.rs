@@ -41,7 +41,7 @@ pub fn doubts(gathered: &Gathered) -> Vec<Problem> {
     problems
 }
 
-/// Whether the tenant has a source that names this one and delivers somewhere.
+/// Returns whether the tenant has a source that names this one and delivers somewhere.
 fn is_behind(gathered: &Gathered, ownership: &Ownership, shared: &ObjectRef, tenant: &TenantName) -> bool {
     let names_it = |declared: &Declared<policy::webhook_source::WebhookSourceSpec>| {
         declared.spec.as_ref().is_some_and(|spec| {

@@ -62,7 +62,7 @@ fn route((rules, hosts): &(Vec<Written>, usize)) -> Value {
     json!({"hostnames": hostnames, "rules": rules})
 }
 
-/// What can be wrong in one place.
+/// Faults, one in one place.
 const FAULTS: [(&str, Value); 14] = [
     ("timeouts", Value::Null),
     ("timeouts", Value::Bool(true)),
@@ -80,7 +80,7 @@ const FAULTS: [(&str, Value); 14] = [
     ("rule", Value::Null),
 ];
 
-/// Whether a fault leaves it known which requests each rule takes.
+/// Returns whether a fault leaves it known which requests each rule takes.
 fn leaves_places((fault, _): &(&str, Value)) -> bool {
     !["matches", "badMatch", "hostnames", "rule"].contains(fault)
 }
@@ -99,7 +99,7 @@ fn break_it(spec: &mut Value, (fault, value): &(&str, Value), at: usize) {
     }
 }
 
-/// What the operator sends for a Route with this spec; `None` is broken.
+/// Returns the IR of a Route with this spec; `None` when it is broken.
 fn sent(spec: &Value) -> Option<RouteIr> {
     let folder = tempfile::tempdir().unwrap();
     let api = "postern.dev/v1alpha1";

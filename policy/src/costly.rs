@@ -8,7 +8,7 @@ use crate::refusal::Refusal;
 
 /// The part of its time that a core spends on them: one in so many.
 const SHARE: u64 = 20;
-/// What may be spent at once, in nanoseconds: the share of one second.
+/// The most that can be spent at once, in nanoseconds: the share of one second.
 const BURST_NS: i64 = 50_000_000;
 
 /// The budget of one core, in nanoseconds of its time.
@@ -26,7 +26,7 @@ impl Default for CostlyBudget {
 }
 
 impl CostlyBudget {
-    /// Whether anything is left now.
+    /// Returns whether anything is left now.
     pub fn has(&mut self, now_ns: u64) -> bool {
         let earned = now_ns.saturating_sub(self.filled_ns) / SHARE;
         self.level_ns = self.level_ns.saturating_add(signed(earned)).min(BURST_NS);
@@ -44,7 +44,7 @@ fn signed(ns: u64) -> i64 {
     i64::try_from(ns).unwrap_or(i64::MAX)
 }
 
-/// Whether a request's expensive checks may be made, and whether one was.
+/// True when a request's expensive checks may be made, and whether one was.
 #[derive(Debug)]
 pub struct Costly {
     spent: Option<Refusal>,
@@ -78,7 +78,7 @@ impl Costly {
         }
     }
 
-    /// Whether an expensive check was made.
+    /// Returns whether an expensive check was made.
     #[must_use]
     pub const fn begun(&self) -> bool {
         self.begun

@@ -17,7 +17,7 @@ impl Secret {
         Self(bytes.into())
     }
 
-    /// Whether it has no byte but white space: everybody knows such a secret.
+    /// Returns whether it has no byte but white space: everybody knows such a secret.
     #[must_use]
     pub fn is_blank(&self) -> bool {
         self.0.iter().all(u8::is_ascii_whitespace)

@@ -7,7 +7,7 @@
 
 use crate::names::Kind;
 
-/// What a setting decides, and so what happens while the setting is broken.
+/// The class of a setting: it decides the behaviour while the setting is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// Who may send requests in, and what they mean: the rule or source refuses.
@@ -28,7 +28,7 @@ pub struct Setting {
     /// Its path below `spec`; `[]` stands for the items of a list. A path that ends in `[]` says that an item that is
     /// broken leaves the other items good.
     pub name: &'static str,
-    /// What the setting decides.
+    /// The class of the setting.
     pub class: Class,
 }
 

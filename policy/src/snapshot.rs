@@ -154,7 +154,7 @@ pub struct ObjectEntry {
     pub uid: Arc<str>,
     /// Where it would answer; needed when it is broken here, or cannot be read there.
     pub footprint: Footprint,
-    /// What became of it.
+    /// The result of reviving a row.
     pub state: ObjectState,
 }
 

@@ -202,7 +202,7 @@ pub(super) struct Found {
 }
 
 impl Listing<'_> {
-    /// Whether nothing matched.
+    /// Returns whether nothing matched.
     pub(super) fn is_empty(&self) -> bool {
         !self.any
     }

@@ -82,12 +82,12 @@ fn names_this(headers: &HeaderMap, local: SocketAddr) -> bool {
     }
 }
 
-/// Whether a page in a browser of this machine made the request.
+/// Returns whether a page in a browser of this machine made the request.
 fn is_of_a_page(headers: &HeaderMap) -> bool {
     headers.contains_key(ORIGIN) || headers.contains_key(FETCH_SITE)
 }
 
-/// Whether a proxy passed the request on, for a caller that may be anywhere.
+/// Returns whether a proxy passed the request on, for a caller that may be anywhere.
 fn is_passed_on(headers: &HeaderMap) -> bool {
     let is_forwarding = |name: &HeaderName| {
         let name = name.as_str();

@@ -59,7 +59,7 @@ pub struct View {
     pub metrics: Metrics,
     /// Health.
     pub health: Arc<Health>,
-    /// What is live.
+    /// The live runtime.
     pub live: Arc<ArcSwap<Runtime>>,
     /// The event path.
     pub events: Arc<Events>,
@@ -262,7 +262,7 @@ fn breakers(view: &View) -> Value {
     json!({"breakers": upstreams.iter().filter_map(state).collect::<Vec<_>>()})
 }
 
-/// What a query asks for.
+/// The parameters of a query.
 #[derive(Default)]
 struct Asked {
     filter: Filter,

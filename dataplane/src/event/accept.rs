@@ -55,16 +55,16 @@ pub enum Entry {
         /// Where it does not fit its schema: JSON text, as the response to an API call lists it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         violations: Option<Arc<str>>,
-        /// Whose it was; none of a request.
+        /// The entry's origin; `None` for a request.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         origin: Option<Box<Origin>>,
     },
 }
 
-/// Whose an entry was when it was refused: a replay decides it again, and compares.
+/// The tenant of an entry when it was refused. A replay decides again and compares.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
-    /// What in it names its tenant, as it came.
+    /// The identifiers in the entry that name its tenant, as received.
     pub identifiers: EntryIdentifiers,
     /// The tenant that claimed it.
     pub owner: Option<TenantName>,
@@ -176,7 +176,7 @@ impl EventPath {
         }
     }
 
-    /// What is counted.
+    /// Returns the counters.
     #[must_use]
     pub fn counters(&self) -> &Counters {
         match self {
@@ -193,7 +193,7 @@ impl EventPath {
     }
 }
 
-/// Whether the entry may become a dead letter instead of refusing its POST.
+/// Returns whether the entry may become a dead letter instead of refusing its POST.
 fn dies_when_full(entry: &Entry) -> bool {
     matches!(entry, Entry::Deliver(new) if new.dead_when_full.is_some())
 }

@@ -113,9 +113,9 @@ pub struct Counters {
     pub certificates_loaded: AtomicU64,
     /// The same that could not be used.
     pub certificates_refused: AtomicU64,
-    /// What became of entries and attempts.
+    /// Outcomes of entries and attempts.
     pub outcomes: Outcomes,
-    /// What everything in the spool weighs.
+    /// Bytes of all events in the spool.
     weight: AtomicI64,
     /// Bytes of the store's file that are in use.
     pub store_used: AtomicU64,
@@ -146,7 +146,7 @@ impl Counters {
         self.lock().get(tenant).copied().unwrap_or_default()
     }
 
-    /// What everything in the spool weighs.
+    /// Bytes of all events in the spool.
     pub(super) fn weight(&self) -> u64 {
         self.weight.load(Ordering::Relaxed).max(0).unsigned_abs()
     }

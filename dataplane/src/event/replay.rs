@@ -22,7 +22,7 @@ const MAX_LISTED: usize = 1000;
 /// How long the number of a replay is remembered that has no id of its own.
 const NUMBER_REMEMBERED: Duration = Duration::from_secs(3600);
 
-/// What an operator asks for.
+/// A request to replay.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Replay {
     /// Which dead letters.
@@ -33,14 +33,14 @@ pub struct Replay {
     pub dry_run: bool,
 }
 
-/// What is decided of a dead letter.
+/// The decision on a dead letter.
 #[derive(Clone, Debug)]
 pub enum Judged {
     /// It is delivered.
     Goes {
         /// As this event.
         new: Box<NewEvent>,
-        /// Whose its entry is.
+        /// The tenant of its entry.
         origin: Option<Origin>,
     },
     /// It stays a dead letter.
@@ -79,7 +79,7 @@ pub struct Decided {
     pub detail: Option<String>,
 }
 
-/// What a replay did, or would do.
+/// The result of a replay, or of its dry run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replayed {
     /// Dead letters that are delivered again.
@@ -246,7 +246,7 @@ impl Replays {
         Ok(numbers)
     }
 
-    /// What was claimed is durable now.
+    /// Confirms the dedupe claim: the event is durable.
     fn confirm(&self, letter: &DeadLetter, new: &NewEvent) {
         let Numbers::Claims(claims) = &self.numbers else { return };
         let dedupe_window = if died_at_accept(letter) { new.dedupe_window } else { NUMBER_REMEMBERED };
@@ -302,7 +302,7 @@ fn conversation(new: &NewEvent) -> (TenantName, Key) {
     (event.tenant.clone(), conversation_key(&event.tenant, &event.source, &event.conversation))
 }
 
-/// Whether its id was never accepted for delivery: the reason is that of a refusal.
+/// Returns whether its id was never accepted for delivery: the reason is that of a refusal.
 fn died_at_accept(letter: &DeadLetter) -> bool {
     Reason::ALL.iter().any(|reason| reason.word() == letter.reason)
 }

@@ -125,7 +125,7 @@ pub struct EventsSettings {
 pub struct Events {
     /// What the pipeline accepts with.
     pub path: Arc<EventPath>,
-    /// What is counted.
+    /// Returns the counters.
     pub counters: Arc<Counters>,
     /// The shard, when this process holds one.
     pub shard: Option<Arc<Shard>>,
@@ -144,7 +144,7 @@ pub struct Events {
     remote: Option<Runtime>,
 }
 
-/// What accepting, keeping and delivering beside a broker have in common.
+/// The connections that accepting, storing and delivering beside a broker share.
 struct Linked {
     shards: Shards,
     claims: Option<Claims>,

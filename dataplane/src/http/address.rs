@@ -72,7 +72,7 @@ fn parse(entry: &[u8]) -> Option<IpAddr> {
     address.or_else(|| entry.parse::<SocketAddr>().ok().map(|socket| socket.ip())).map(plain)
 }
 
-/// What counts as one address: an IPv6 caller has at least a /64.
+/// Returns the network that counts as one address: an IPv6 caller has at least a /64.
 #[must_use]
 pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {

@@ -52,7 +52,7 @@ impl RequestBodyError {
     }
 }
 
-/// What the gate found wrong with a chunk, when that ended the body.
+/// Returns the fault of a chunk, if it ended the body.
 fn bad_chunk(error: &hyper::Error) -> Option<String> {
     let cause = std::error::Error::source(error)?.downcast_ref::<std::io::Error>()?;
     (cause.kind() == std::io::ErrorKind::InvalidData).then(|| cause.to_string())
@@ -148,13 +148,13 @@ impl RequestBody {
         }
     }
 
-    /// Who pays for a copy of the bytes.
+    /// Returns the account that a copy of the bytes is charged to.
     #[must_use]
     pub fn payer(&self) -> Option<Account> {
         self.account.as_deref().cloned()
     }
 
-    /// What the bytes are charged to, for whoever holds them from now on.
+    /// Takes the charge of the bytes, for their next holder.
     pub fn take_charge(&mut self) -> Option<Charge> {
         self.charge.take()
     }

@@ -75,7 +75,7 @@ impl Chunks {
         used
     }
 
-    /// What is wrong with the bytes, if anything is.
+    /// Returns the fault of the bytes, if they have one.
     #[must_use]
     pub(crate) fn error(&self) -> Option<&'static str> {
         if let At::Bad(why) = self.at { Some(why) } else { None }

@@ -26,7 +26,7 @@ pub enum NotCopied {
 struct Shared<B: Body> {
     body: B,
     most: u64,
-    /// Who pays for the copy.
+    /// The account that the copy is charged to.
     account: Option<Account>,
     charge: Option<Charge>,
     /// From the first byte on; given up when it is too large.

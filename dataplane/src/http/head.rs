@@ -22,7 +22,7 @@ pub(crate) enum Framing {
 /// The most header fields that any limit can allow; the parser's table has this size.
 const MAX_FIELDS: usize = 128;
 
-/// What HTTP/2 counts for a field besides its name and value (RFC 9113, 6.5.2).
+/// Bytes that HTTP/2 counts for a field besides its name and value (RFC 9113, 6.5.2).
 const H2_FIELD_OVERHEAD: usize = 32;
 
 fn malformed(detail: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {

@@ -126,7 +126,7 @@ impl FromStr for Family {
     }
 }
 
-/// What an installation changes of the lists.
+/// Changes of an installation to the lists.
 #[derive(Clone, Debug, Default)]
 pub struct FieldRules {
     /// Families that are removed from everybody besides.
@@ -143,7 +143,7 @@ impl FieldRules {
     }
 }
 
-/// Whether a family has this name.
+/// Returns whether a family has this name.
 fn has(family: &str, name: &str) -> bool {
     match family.strip_suffix('*') {
         Some(prefix) => name.starts_with(prefix),
@@ -167,12 +167,12 @@ const FIRST_BYTES: [bool; 256] = {
     table
 };
 
-/// What tells most names apart: the first byte, behind `x-` where a name has it.
+/// Returns the byte that distinguishes most names: the first, or the first behind `x-`.
 fn telling(name: &str) -> Option<&u8> {
     name.strip_prefix("x-").unwrap_or(name).as_bytes().first()
 }
 
-/// Whether a list has a family with this name.
+/// Returns whether a list has a family with this name.
 fn listed(families: &[&str], name: &str) -> bool {
     let known = name.bytes().next().and_then(|first| FIRST_BYTES.get(usize::from(first)));
     if !known.is_some_and(|known| *known) {
@@ -189,7 +189,7 @@ fn remove(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
     }
 }
 
-/// Whether a field says which client certificate was shown.
+/// Returns whether a field says which client certificate was shown.
 fn certificate(name: &str) -> bool {
     CERTIFICATE_FIELDS.iter().any(|prefix| name.starts_with(prefix))
 }
@@ -233,7 +233,7 @@ fn dashed(byte: u8) -> u8 {
     if byte == b'_' { b'-' } else { byte }
 }
 
-/// Whether two names are one to an upstream that reads `_` as `-`.
+/// Returns whether two names are one to an upstream that reads `_` as `-`.
 fn same(name: &str, wanted: &str) -> bool {
     name.len() == wanted.len() && name.bytes().map(dashed).eq(wanted.bytes().map(dashed))
 }

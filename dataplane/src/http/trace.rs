@@ -54,7 +54,7 @@ impl Ids {
     }
 }
 
-/// Whether this is a `traceparent` (W3C Trace Context, 3.2). A version that is not known is read as 00.
+/// Returns whether this is a `traceparent` (W3C Trace Context, 3.2). A version that is not known is read as 00.
 fn is_traceparent(text: &str) -> bool {
     let lower_hex = |part: &str| part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     let mut parts = text.split('-');

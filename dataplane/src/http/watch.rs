@@ -91,7 +91,7 @@ impl Watch {
         }
     }
 
-    /// Whether the body of a request has not all been read.
+    /// Returns whether the body of a request has not all been read.
     pub(crate) fn expects_body(&self) -> bool {
         self.phase.load(Ordering::Relaxed) == Phase::Body as u8
     }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
-/// What an HTTP/2 connection starts with (RFC 9113, 3.4).
+/// The first bytes of an HTTP/2 connection (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Bytes of the preface that no HTTP/1.1 request starts with: `PRI` alone could still become another method.
 const TELLING: usize = 4;
@@ -15,7 +15,7 @@ const TLS_HANDSHAKE: u8 = 22;
 /// Bytes that are read ahead: most first requests fit, so their head is parsed in one piece.
 const READ_AHEAD: usize = 4096;
 
-/// What the peer of a connection speaks.
+/// The protocol of a connection's peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Speaks {
     Http1,

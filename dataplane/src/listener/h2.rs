@@ -25,7 +25,7 @@ use super::core::Shared;
 use super::first_bytes::FirstBytes;
 use crate::http::{Connection, Gate, HttpLimits, Inbound, Ticks};
 
-/// What the sweep sees of one HTTP/2 connection.
+/// The state of one HTTP/2 connection, as the sweep sees it.
 #[derive(Debug)]
 pub(super) struct Streams {
     ticks: Ticks,
@@ -37,7 +37,7 @@ pub(super) struct Streams {
     current: RefCell<Option<Rc<Stream>>>,
 }
 
-/// What the sweep sees of one stream.
+/// The state of one stream, as the sweep sees it.
 #[derive(Debug)]
 struct Stream {
     /// Since when its caller has to take what there is of the response.

@@ -90,25 +90,25 @@ pub struct Core {
     pub health: Arc<Health>,
     /// The bounds of requests.
     pub limits: Arc<HttpLimits>,
-    /// What the process holds of request bodies.
+    /// The bytes of request bodies that the process holds.
     pub memory: Arc<BodyMemory>,
-    /// What the process counts.
+    /// The metrics of the process.
     pub metrics: Metrics,
 }
 
-/// What all cores share.
+/// State that all cores share.
 pub struct CoreShared {
-    /// What is live.
+    /// The live runtime.
     pub live: Arc<ArcSwap<Runtime>>,
     /// Where events are made durable.
     pub events: Arc<EventPath>,
-    /// Whether all that there is has been told.
+    /// True when all that there is has been told.
     pub health: Arc<Health>,
     /// The bounds of requests.
     pub limits: Arc<HttpLimits>,
-    /// What the process holds of request bodies.
+    /// The bytes of request bodies that the process holds.
     pub memory: Arc<BodyMemory>,
-    /// What the process counts.
+    /// The metrics of the process.
     pub metrics: Metrics,
 }
 

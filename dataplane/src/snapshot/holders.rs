@@ -47,7 +47,7 @@ struct Holding {
     until_ms: Option<i64>,
 }
 
-/// What is written.
+/// The record as it is written.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Record {
     /// Since when nothing was missed, in milliseconds since the epoch.
@@ -73,7 +73,7 @@ pub(crate) enum HeldElsewhere {
 struct State {
     continuous_since_ms: Option<i64>,
     holders: BTreeMap<Identifier, Vec<Holding>>,
-    /// What each tenant holds now.
+    /// The identifiers that each tenant holds now.
     held: BTreeMap<TenantName, BTreeSet<Identifier>>,
     changed: bool,
 }
@@ -121,7 +121,7 @@ impl Holders {
         state.held = held;
     }
 
-    /// What is to be written, when it is not what was written last.
+    /// Returns the record, if it differs from the one written last.
     pub(super) fn unwritten(&self) -> Option<Record> {
         let mut state = self.lock();
         let holders = |state: &State| state.holders.iter().map(|(id, all)| (id.clone(), all.clone())).collect();

@@ -76,7 +76,7 @@ fn without_objects(snapshot: &TenantSnapshot) -> TenantSnapshot {
     TenantSnapshot { tenant, revision: *revision, hash: *hash, base, rate_limits, objects: Vec::new() }
 }
 
-/// Whether an object says that parts of it have to come from its last good.
+/// Returns whether an object says that parts of it have to come from its last good.
 fn needs_last_good(ir: &ObjectIr) -> bool {
     match ir {
         ObjectIr::Route(route) => {

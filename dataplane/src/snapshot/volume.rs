@@ -63,7 +63,7 @@ impl VolumeError {
 pub(super) struct Loaded {
     pub(super) tenants: Vec<TenantSnapshot>,
     pub(super) endpoints: Vec<ServiceEndpoints>,
-    /// Who held what; one at most.
+    /// The record of who held which identifier; one at most.
     pub(super) holders: Vec<Record>,
     pub(super) errors: Vec<VolumeError>,
     /// The files of these errors.

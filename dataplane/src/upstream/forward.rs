@@ -57,12 +57,12 @@ pub struct ForwardPlan<'a> {
     pub audited_retry: Option<&'a RetryIr>,
 }
 
-/// What is seen of the attempts of one request, whatever becomes of it.
+/// The attempts of one request, whatever their result.
 #[derive(Clone, Debug, Default)]
 pub struct Attempts {
     /// How each ended, in order.
     pub outcomes: Outcomes,
-    /// Whether a breaker in mode `Audit` would have refused the request.
+    /// True when a breaker in mode `Audit` would have refused the request.
     pub breaker_would_refuse: bool,
     /// Why a retry in mode `Audit` would have tried again.
     pub would_retry: Option<Reason>,

@@ -26,7 +26,7 @@ pub struct Upstream {
     pub name: Arc<str>,
     /// Given a rest when it keeps failing.
     pub breaker: Option<Arc<Breaker>>,
-    /// Whether the breaker is in mode `Audit`: it counts, and refuses nothing.
+    /// True when the breaker is in mode `Audit`: it counts, and refuses nothing.
     pub breaker_audits: bool,
     /// What retries it may get.
     pub budget: RetryBudget,

@@ -39,7 +39,7 @@ pub struct CompiledTenant {
     pub problems: Vec<Problem>,
     /// What its objects name.
     pub named: Named,
-    /// Whether an object needs traffic settings of its last good.
+    /// True when an object needs traffic settings of its last good.
     pub any_broken: bool,
 }
 

@@ -116,7 +116,7 @@ impl Authenticator {
         })
     }
 
-    /// Whether one of its methods takes bearer tokens.
+    /// Returns whether one of its methods takes bearer tokens.
     #[must_use]
     pub fn takes_tokens(&self) -> bool {
         self.methods.iter().flatten().any(|method| matches!(**method, Method::Jwt(_)))

@@ -12,7 +12,7 @@ pub const TENANT: HeaderName = HeaderName::from_static("x-postern-tenant");
 pub const CALLER: HeaderName = HeaderName::from_static("x-postern-caller");
 /// The caller's roles, as a list of a structured field (RFC 9651).
 pub const ROLES: HeaderName = HeaderName::from_static("x-postern-roles");
-/// Whether a caller was proved: [`VERIFIED`] or [`NOBODY`].
+/// True when a caller was proved: [`VERIFIED`] or [`NOBODY`].
 pub const AUTH: HeaderName = HeaderName::from_static("x-postern-auth");
 
 /// A method of the rule has proved the caller.

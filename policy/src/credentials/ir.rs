@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What becomes of the API key by which a rule's method proved the caller.
+/// The treatment of the API key by which a rule's method proved the caller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 pub enum Credentials {
@@ -14,7 +14,7 @@ pub enum Credentials {
 }
 
 impl Credentials {
-    /// Whether this is the default, which is not sent.
+    /// Returns whether this is the default, which is not sent.
     #[must_use]
     pub fn is_default(&self) -> bool {
         *self == Self::default()

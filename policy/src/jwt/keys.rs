@@ -229,7 +229,7 @@ fn padded(integer: &[u8], size: usize) -> Option<Vec<u8>> {
 
 /// Why a key is not bound to any algorithm.
 enum Unfit {
-    /// What is wrong with the key, and what to do.
+    /// The fault of the key, and the way out.
     Wrong(String, &'static str),
     /// Which algorithms would use the key.
     Unused(String),

@@ -99,7 +99,7 @@ impl JwtMethod {
         &self.ir.name
     }
 
-    /// Whether a fresh verification costs much: one of the keys is not a shared secret.
+    /// Returns whether a fresh verification costs much: one of the keys is not a shared secret.
     #[must_use]
     pub fn is_asymmetric(&self) -> bool {
         let asymmetric = |algorithm: &Algorithm| algorithm.family() != Family::Hmac;

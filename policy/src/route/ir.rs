@@ -136,7 +136,7 @@ pub struct RuleIr {
     pub fallback: Option<Attached<FallbackIr>>,
     /// What becomes of a request that the upstream did not answer.
     pub on_failure: Option<Attached<OnFailureIr>>,
-    /// What becomes of the credential that proved the caller.
+    /// The treatment of the credential that proved the caller.
     #[serde(default, skip_serializing_if = "Credentials::is_default")]
     pub credentials: Credentials,
     /// The largest request body in bytes, the tenant's ceiling included.
@@ -159,10 +159,10 @@ pub struct RefusedIr {
 pub struct RouteIr {
     /// Its hosts, all of them the tenant's; empty only while `broken_hostnames`.
     pub hostnames: Vec<Hostname>,
-    /// Whether a host could not be compiled: hosts of the last-good Route that are missing here refuse.
+    /// True when a host could not be compiled: hosts of the last-good Route that are missing here refuse.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub broken_hostnames: bool,
-    /// Whether a match of a rule could not be compiled: matches of the last-good Route that no rule has now refuse.
+    /// True when a match of a rule could not be compiled: matches of the last-good Route that no rule has now refuse.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub broken_matches: bool,
     /// Where the last-good Route answered and this one refuses; written by the dataplane only.

@@ -30,7 +30,7 @@ impl PathForm {
         }
     }
 
-    /// What stands in the path.
+    /// Returns the characters in the path.
     #[must_use]
     pub const fn sign(self) -> &'static str {
         match self {

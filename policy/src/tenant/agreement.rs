@@ -47,7 +47,7 @@ impl Agreement {
         })
     }
 
-    /// Whether a token has a claim that identifies tenants. An API key has no claims, and is its tenant's own.
+    /// Returns whether a token has a claim that identifies tenants. An API key has no claims, and is its tenant's own.
     fn identifies(&self, caller: &Caller) -> bool {
         self.claims.iter().any(|claim| claim_at(&caller.claims, &claim.claim).is_some())
     }

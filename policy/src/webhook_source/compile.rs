@@ -290,7 +290,7 @@ fn entrance(spec: &EntranceSpec, held: &[Hostname], mut problems: Problems<'_>) 
 
 const TARGET_HELP: &str = "begin it with / and write spaces and characters beyond ASCII as %20, %C3%A4";
 
-/// Whether a path and query can stand in a request line: a line end there would begin another request.
+/// Returns whether a path and query can stand in a request line: a line end there would begin another request.
 fn is_target(text: &str) -> bool {
     text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic()) && !text.contains('#')
 }

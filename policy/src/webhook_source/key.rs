@@ -87,7 +87,7 @@ impl Key {
         matches!(self.material, Material::Token(_))
     }
 
-    /// Whether a check costs much.
+    /// Returns whether a check costs much.
     pub(super) fn is_public(&self) -> bool {
         matches!(self.material, Material::PublicKey(_))
     }

@@ -249,7 +249,7 @@ impl Preset {
         self.splitter != Splitter::Extraction || self.time.is_some()
     }
 
-    /// Whether the signature covers the time of each event, and not that of the request.
+    /// Returns whether the signature covers the time of each event, and not that of the request.
     #[must_use]
     pub fn signs_event_time(&self) -> bool {
         let in_body = match self.time {

@@ -46,7 +46,7 @@ impl WebhookSourceIr {
         !token && asked_for && !id_is_signed && self.time_is_unsigned()
     }
 
-    /// Whether events have a time that the signature does not cover.
+    /// Returns whether events have a time that the signature does not cover.
     pub(super) fn time_is_unsigned(&self) -> bool {
         let recipe = self.verification.as_ref().map(|attached| &attached.ir.recipe);
         let time = self.extraction.time.as_ref();
@@ -54,7 +54,7 @@ impl WebhookSourceIr {
     }
 }
 
-/// Whether the signature covers a text of an event.
+/// Returns whether the signature covers a text of an event.
 fn covers(recipe: &RecipeIr, at: &ExtractIr) -> bool {
     match at {
         ExtractIr::Path(_) => recipe.algorithm != SignatureAlgorithm::Token,

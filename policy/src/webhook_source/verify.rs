@@ -58,7 +58,7 @@ struct Timestamp {
     tolerance_secs: i64,
 }
 
-/// What a request and the hops in front say of the URL that the sender called.
+/// The parts of the URL that the sender called, from the request and the trusted hops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Called {
     /// Its scheme; what the source itself says goes before it.
@@ -175,13 +175,13 @@ impl Verifier {
         })
     }
 
-    /// Whether a verification costs much: one of the keys is a public key.
+    /// Returns whether a verification costs much: one of the keys is a public key.
     #[must_use]
     pub fn is_asymmetric(&self) -> bool {
         self.keys.iter().any(Key::is_public)
     }
 
-    /// Whether the sender of these bytes knew one of the secrets, and when it signed.
+    /// Returns whether the sender of these bytes knew one of the secrets, and when it signed.
     ///
     /// # Errors
     /// A refusal that names the header field and never the signature that would have been right.

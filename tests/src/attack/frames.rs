@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// What an HTTP/2 connection begins with (RFC 9113, 3.4).
+/// The first bytes of an HTTP/2 connection (RFC 9113, 3.4).
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 const DATA: u8 = 0x0;
@@ -20,7 +20,7 @@ const ACK: u8 = 0x1;
 /// SETTINGS_INITIAL_WINDOW_SIZE (RFC 9113, 6.5.2).
 const INITIAL_WINDOW: u16 = 0x4;
 
-/// What a peer sent.
+/// A frame that a peer sent.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Came {
     /// A head of an answer on this stream.

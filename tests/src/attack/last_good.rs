@@ -6,7 +6,7 @@ use super::world::{HOST, SECRET, World, manifests, signed};
 use super::{Scale, Seen};
 use crate::client::get;
 
-/// What replaces the secret of the source.
+/// The secret that replaces the source's.
 const NEXT: &str = "the-next-secret-of-this-source";
 /// A fault of the traffic part of the source, and of the open rule.
 const SOURCE_FAULT: (&str, &str) = ("path: /events}", "path: 'events without a slash'}");

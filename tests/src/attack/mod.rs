@@ -37,10 +37,10 @@ impl Scale {
     }
 }
 
-/// What an attack saw.
+/// The observation of an attack.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// Whether the promise held.
+    /// True when the promise held.
     pub held: bool,
     /// The numbers, or the inputs that broke the promise.
     pub what: String,
@@ -64,7 +64,7 @@ type Run = fn(Scale) -> io::Result<Seen>;
 pub struct Attack {
     /// Its name on the command line.
     pub name: &'static str,
-    /// What must hold.
+    /// The promise.
     pub promise: &'static str,
     run: Run,
 }

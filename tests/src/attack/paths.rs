@@ -9,7 +9,7 @@ use crate::client::{Client, get};
 
 use std::time::Duration;
 
-/// What some server or framework reads as `/admin`.
+/// Spellings that some server or framework reads as `/admin`.
 const SPELLINGS: &[&str] = &[
     "/admin",
     "/%61dmin",
@@ -66,7 +66,7 @@ const SPELLINGS: &[&str] = &[
     "/x/.;/../admin",
 ];
 
-/// What a server could read a path as, after all that servers do with one.
+/// Returns whether some server could read the path as `/admin`.
 fn could_be_admin(target: &str) -> bool {
     let path = target.split(['?', '#']).next().unwrap_or_default();
     let mut decoded = path.to_owned();

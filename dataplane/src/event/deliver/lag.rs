@@ -21,7 +21,7 @@ const SHOWN_FOR_MS: i64 = 60_000;
 /// Marks a tick; its value is when it was published, in milliseconds since the epoch.
 const TICK_HEADER: &str = "x-postern-tick";
 
-/// What is known of one partition.
+/// The state of one partition.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
     /// When a tick came here last, and how long it had taken.
@@ -30,7 +30,7 @@ struct Seen {
     under_way: Option<i64>,
 }
 
-/// What is known of every partition; bounded by their number.
+/// The state of every partition; bounded by their number.
 #[derive(Debug, Default)]
 pub(super) struct Lags(BTreeMap<u16, Seen>);
 
@@ -48,7 +48,7 @@ impl Lags {
         *self.0.entry(partition).or_default() = Seen { received: Some((now_ms, lag_ms)), under_way: None };
     }
 
-    /// Whether a tick is under way that will come here.
+    /// Returns whether a tick is under way that will come here.
     fn awaits(&self, partition: u16, consumed: bool) -> bool {
         consumed && self.0.get(&partition).is_some_and(|seen| seen.received.is_some() && seen.under_way.is_some())
     }

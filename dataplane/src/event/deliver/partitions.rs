@@ -63,7 +63,7 @@ pub struct PartitionSettings {
     pub claims: Option<Claims>,
     /// Which addresses tenants may name.
     pub guard: AddressGuard,
-    /// What is counted.
+    /// Returns the counters.
     pub counters: Arc<Counters>,
     /// Told when it ends by itself.
     pub health: Arc<Health>,
@@ -166,7 +166,7 @@ enum After {
     Later(Duration),
 }
 
-/// What the attempts share, and the task that sends ticks.
+/// Returns the state that attempts share, and the task that sends ticks.
 fn shared(settings: PartitionSettings) -> (Rc<Shared>, tokio::task::JoinHandle<()>) {
     let PartitionSettings { destinations, shards, claims, guard, counters, health: _, publisher, preferred } = settings;
     let shared = Rc::new(Shared {
@@ -290,7 +290,7 @@ impl Shared {
         }
     }
 
-    /// Whether a partition has been this worker's since its last message.
+    /// Returns whether a partition has been this worker's since its last message.
     pub(super) fn consumes(&self, partition: u16) -> bool {
         self.tenures.borrow().get(&partition).is_some_and(|tenure| !tenure.is_over())
     }

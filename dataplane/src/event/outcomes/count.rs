@@ -24,7 +24,7 @@ pub struct Counted {
     pub tenant: Arc<str>,
     /// `namespace/name` of the source.
     pub source: Arc<str>,
-    /// What became of the events.
+    /// The outcome of the events.
     pub kind: OutcomeKind,
     /// Why; empty without a reason.
     pub reason: Arc<str>,

@@ -26,7 +26,7 @@ use super::spool::source_text;
 /// Outcomes that wait to be written at most, about 2 MB.
 const MAX_BUFFERED: usize = 8192;
 
-/// What became of an entry, or of an attempt; the numbers are in the file.
+/// The outcome of an entry or of an attempt. The numbers are stored in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutcomeKind {
@@ -83,7 +83,7 @@ impl OutcomeKind {
     }
 }
 
-/// What became of one event.
+/// The outcome of one event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventOutcome {
     /// When, in milliseconds since the epoch.

@@ -43,11 +43,11 @@ pub enum Operated {
     Listed(Vec<Listed>),
     /// One event, if it is there.
     Shown(Option<Box<Shown>>),
-    /// What became of an event.
+    /// The outcomes of an event.
     Found(Found),
     /// How many a change would concern.
     Counted(u64),
-    /// What a replay did, or would do.
+    /// The result of a replay, or of its dry run.
     Replayed(Box<Replayed>),
     /// How many it changed.
     Changed(u64),

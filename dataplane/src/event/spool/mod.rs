@@ -146,7 +146,7 @@ impl Spool {
     }
 }
 
-/// Whether the store in a folder belongs to a shard with a name, which stands beside a broker.
+/// Returns whether the store in a folder belongs to a shard with a name, which stands beside a broker.
 ///
 /// # Errors
 /// [`SpoolError::Store`]

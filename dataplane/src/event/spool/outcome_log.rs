@@ -44,7 +44,7 @@ CREATE INDEX IF NOT EXISTS outcomes_by_id ON outcomes(id);
 /// Since when the store has an outcome log.
 pub(super) const SINCE: &str = "outcomes_since";
 
-/// What a store knows of an event id.
+/// The rows and outcomes that a store has for an event id.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Found {
     /// Outcomes, oldest first.

@@ -35,7 +35,7 @@ pub struct DeadLetter {
     pub reason: String,
     /// When it was accepted, in milliseconds since the epoch.
     pub accepted_ms: i64,
-    /// Whose its entry was, if it was refused when it was accepted.
+    /// The tenant of its entry, if the entry was refused at accept.
     pub origin: Option<Origin>,
 }
 
@@ -88,7 +88,7 @@ pub(in crate::event) fn page(directory: &Path, filter: &Filter, after: i64, last
     Ok(page)
 }
 
-/// Whether the id of an event is remembered for another event than the dead letter with this number.
+/// Returns whether the id of an event is remembered for another event than the dead letter with this number.
 pub(in crate::event) fn is_known(directory: &Path, new: &NewEvent, sequence: i64) -> Result<bool, SpoolError> {
     let hour = dedupe::hour(jiff::Timestamp::now().as_millisecond());
     Ok(known_elsewhere(&open_reader(directory)?, new, sequence, hour)?)
@@ -117,15 +117,15 @@ pub struct Revival {
     pub row: i64,
     /// Its number as a dead letter: another one there is another event.
     pub sequence: i64,
-    /// What it becomes.
+    /// The event that replaces it.
     pub new: NewEvent,
-    /// Whose its entry was.
+    /// The tenant of its entry.
     pub origin: Option<Origin>,
     /// Its new number; without one the store numbers it, and knows which ids it has accepted.
     pub number: Option<Number>,
 }
 
-/// What became of it.
+/// The result of reviving a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Revived {
     /// It waits to be attempted.

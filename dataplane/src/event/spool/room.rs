@@ -28,11 +28,11 @@ pub(super) struct Store {
     pub(super) accepting: u64,
     /// Tenants that have something in it.
     pub(super) tenants: u64,
-    /// What the events of all of them weigh; the file has more, for indexes and remembered ids.
+    /// Bytes of the events of all tenants. The file is larger: it has indexes and remembered ids too.
     pub(super) weight: u64,
 }
 
-/// What a tenant is about to add.
+/// The bytes that a tenant is about to add.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Added<'e> {
     /// Bytes of all its entries in this POST, up to this one.
@@ -46,12 +46,12 @@ pub(super) struct Added<'e> {
 }
 
 impl Store {
-    /// Whether accepting may add at all.
+    /// Returns whether accepting may add at all.
     pub(super) fn has_room(&self) -> bool {
         self.used < self.accepting
     }
 
-    /// Whether a tenant that has this may add that.
+    /// Returns whether a tenant that has this may add that.
     pub(super) fn takes(&self, has: TenantDepth, added: Added<'_>) -> bool {
         let Added { bytes, source, ceiling, from_reserve } = added;
         let is_request = source.kind == Kind::Route;

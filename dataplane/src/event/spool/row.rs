@@ -56,7 +56,7 @@ impl Head {
     }
 }
 
-/// Whose the entry of a stored row was, when that was recorded.
+/// Returns the origin of a stored row's entry, if one was recorded.
 pub(super) fn origin_of(head: &[u8]) -> Option<Origin> {
     rmp_serde::from_slice::<Head>(head).ok()?.origin
 }

@@ -102,7 +102,7 @@ fn add(conn: &Connection) -> rusqlite::Result<()> {
     fact(conn, outcome_log::SINCE, Timestamp::now().as_millisecond()).map(drop)
 }
 
-/// Whether the store has the column; an earlier build's, which a command reads beside it, has none.
+/// Returns whether the store has the column; an earlier build's, which a command reads beside it, has none.
 pub(super) fn has_violations(conn: &Connection) -> rusqlite::Result<bool> {
     let mut columns =
         conn.prepare_cached("SELECT count(*) FROM pragma_table_info('events') WHERE name='violations'")?;

@@ -243,7 +243,7 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// What is counted.
+    /// Returns the counters.
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters

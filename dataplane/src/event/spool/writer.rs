@@ -70,7 +70,7 @@ pub(super) struct Effects {
     gave_up: bool,
     pub(super) woken: Vec<(Key, TenantName)>,
     pub(super) counts: Vec<(Count, u64)>,
-    /// What became of entries and rows in it.
+    /// Outcomes of its entries and rows.
     pub(super) outcomes: Vec<EventOutcome>,
     /// Something waits for the broker.
     pub(super) spooled: bool,
@@ -93,7 +93,7 @@ impl Effects {
 #[derive(Clone, Copy)]
 pub(super) struct Begun {
     pub(super) now: Timestamp,
-    /// What the store has.
+    /// The contents of the store.
     pub(super) store: Store,
 }
 

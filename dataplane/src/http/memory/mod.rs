@@ -30,7 +30,7 @@ struct State {
     waiting: HashMap<u64, Waker, foldhash::fast::RandomState>,
 }
 
-/// What the process holds of request bodies.
+/// The bytes of request bodies that the process holds.
 #[derive(Debug)]
 pub struct BodyMemory {
     state: Mutex<State>,
@@ -38,7 +38,7 @@ pub struct BodyMemory {
     refused: IntCounter,
 }
 
-/// Whose body it is, before its first byte.
+/// The owner of a body, before its first byte.
 #[derive(Clone, Debug)]
 pub struct Account {
     /// The budget.
@@ -47,7 +47,7 @@ pub struct Account {
     pub tenant: TenantName,
     /// The caller's address.
     pub address: IpAddr,
-    /// Whether the caller is known.
+    /// True when the caller is known.
     pub sender: Sender,
 }
 

@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use hashbrown::HashMap;
 use policy::names::TenantName;
 
-/// Whether the sender of a body is known.
+/// True when the sender of a body is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sender {
     /// Nobody has been authenticated yet; an open rule never does.
@@ -23,7 +23,7 @@ pub enum Sender {
     Authenticated,
 }
 
-/// Whose bytes a body is.
+/// The owner of a body's bytes.
 #[derive(Clone, Debug)]
 pub(super) struct Owner {
     pub(super) tenant: TenantName,
