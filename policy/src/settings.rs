@@ -75,6 +75,7 @@ pub const SETTINGS: &[Setting] = &[
     row(Kind::Route, "maxBodySize", Traffic),
     row(Kind::Route, "rules[].name", Traffic),
     row(Kind::Route, "rules[].matches", InboundSecurity),
+    row(Kind::Route, "rules[].paths", InboundSecurity),
     row(Kind::Route, "rules[].authentication", InboundSecurity),
     row(Kind::Route, "rules[].authorization", InboundSecurity),
     row(Kind::Route, "rules[].authorizationMode", InboundSecurity),

@@ -15,11 +15,19 @@ fn list(ranges: &str) -> String {
 }
 
 /// A POST without a signature: refused for where it comes from, or after that for what it lacks.
-fn from(gateway: &Gateway, address: &str) -> u16 {
-    post(HOST, "/webhooks/genesys", "{}")
-        .header("x-forwarded-for", address)
-        .send(gateway.address)
-        .map_or(0, |answer| answer.status)
+fn from(gateway: &Gateway, address: &str) -> String {
+    let request = post(HOST, "/webhooks/genesys", "{}").header("x-forwarded-for", address);
+    request.send(gateway.address).map_or_else(|_| String::new(), |answer| answer.reason())
+}
+
+/// The reason for a caller whose address is let in.
+const LET_IN: &str = "signature_missing";
+/// The reason for a caller whose address is not.
+const DENIED: &str = "address_denied";
+
+/// The reasons for two addresses.
+fn both(gateway: &Gateway) -> [String; 2] {
+    ["192.0.2.1", "203.0.113.1"].map(|address| from(gateway, address))
 }
 
 fn followed(kubernetes: &Kubernetes, operator: &Operator) -> Gateway {
@@ -38,14 +46,14 @@ fn ranges_of_a_provider_reach_dataplanes_whenever_their_file_is_another() {
     let operator =
         Operator::start_with(&kubernetes, "first", &["--provider-ranges", &folder.path().to_string_lossy()]).unwrap();
     let gateway = followed(&kubernetes, &operator);
-    gateway.wait_until(|| from(&gateway, "192.0.2.1") == 401);
-    assert_eq!((from(&gateway, "192.0.2.1"), from(&gateway, "203.0.113.1")), (401, 403), "{}", operator.printed());
+    gateway.wait_until(|| from(&gateway, "192.0.2.1") == LET_IN);
+    assert_eq!(both(&gateway), [LET_IN, DENIED], "{}", operator.printed());
     std::fs::write(&file, list("[203.0.113.0/24]")).unwrap();
-    gateway.wait_until(|| from(&gateway, "203.0.113.1") == 401);
-    assert_eq!((from(&gateway, "192.0.2.1"), from(&gateway, "203.0.113.1")), (403, 401), "{}", operator.printed());
+    gateway.wait_until(|| from(&gateway, "203.0.113.1") == LET_IN);
+    assert_eq!(both(&gateway), [DENIED, LET_IN], "{}", operator.printed());
     std::fs::write(&file, "ranges: [").unwrap();
     gateway.wait_until(|| operator.printed().contains("cannot be read"));
-    assert_eq!((from(&gateway, "192.0.2.1"), from(&gateway, "203.0.113.1")), (403, 401), "{}", operator.printed());
+    assert_eq!(both(&gateway), [DENIED, LET_IN], "{}", operator.printed());
 }
 
 /// A list that was never fetched is not an empty one: an operator that starts meanwhile changes nothing.
@@ -61,15 +69,15 @@ fn an_operator_that_cannot_fetch_a_list_publishes_nothing_until_it_can() {
     ];
     let mut operator = Operator::start_with(&kubernetes, "first", more.as_flattened()).unwrap();
     let gateway = followed(&kubernetes, &operator);
-    gateway.wait_until(|| from(&gateway, "192.0.2.1") == 401);
+    gateway.wait_until(|| from(&gateway, "192.0.2.1") == LET_IN);
     lists.publish(None);
     operator.kill();
     operator.spawn().unwrap();
     gateway.wait_until(|| operator.readiness().contains("were not fetched yet"));
     assert!(operator.readiness().contains("were not fetched yet"), "{}", operator.printed());
-    assert_eq!((from(&gateway, "192.0.2.1"), from(&gateway, "203.0.113.1")), (401, 403), "what is in force stays");
+    assert_eq!(both(&gateway), [LET_IN, DENIED], "what is in force stays");
     lists.publish(Some(&list("[203.0.113.0/24]")));
     operator.wait_ready().unwrap();
-    gateway.wait_until(|| from(&gateway, "203.0.113.1") == 401);
-    assert_eq!((from(&gateway, "192.0.2.1"), from(&gateway, "203.0.113.1")), (403, 401), "{}", operator.printed());
+    gateway.wait_until(|| from(&gateway, "203.0.113.1") == LET_IN);
+    assert_eq!(both(&gateway), [DENIED, LET_IN], "{}", operator.printed());
 }
