@@ -239,13 +239,20 @@ impl RabbitMq {
     /// When the broker is away.
     pub fn user(&self, name: &str, password: &str) -> io::Result<()> {
         let users = "rabbit_auth_backend_internal";
-        self.eval(&format!(
+        let text = format!(
             "case {users}:exists(<<\"{name}\">>) of \
                true -> {users}:change_password(<<\"{name}\">>, <<\"{password}\">>, <<\"test\">>); \
                false -> {users}:add_user(<<\"{name}\">>, <<\"{password}\">>, <<\"test\">>) end, \
              {users}:set_permissions(<<\"{name}\">>, <<\"/\">>, <<\".*\">>, <<\".*\">>, <<\".*\">>, <<\"test\">>)."
-        ))
-        .map(drop)
+        );
+        // A node that has just started may not have its table of users yet.
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.eval(&text) {
+                Err(_) if Instant::now() < until => {}
+                evaluated => return evaluated.map(drop),
+            }
+        }
     }
 
     /// Closes every connection, as an operator or a proxy does.
